@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar
 
 from mmd import readers
 from mmd.errors import ConfigError, Refused
@@ -35,8 +35,8 @@ _SECRET_HINT: Final = (
 
 
 def _key(read: Reader[T], default: T) -> T:
-    """A field whose written value goes through `read`; `cast` because dataclasses want it so."""
-    return cast("T", field(default=default, metadata={"read": read}))
+    """A field whose written value goes through `read`."""
+    return field(default=default, metadata={"read": read})
 
 
 # --- The sections ------------------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ def _anchored(config: Config) -> Config:
 
 def _as_error(path: Path, problems: list[_Problem]) -> ConfigError:
     # Lines in order ("line 9" is shorter than "line 12"), then the environment.
-    first, *others = sorted(problems, key=lambda it: (it.place.isupper(), len(it.place), it.place))
+    first, *others = sorted(problems, key=lambda it: (it.place.startswith("MMD_"), len(it.place), it.place))
     also = [
         f"also {other.place}: {other.sentence}" + f" ({other.hint})" * bool(other.hint) for other in others
     ]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, Literal, TypeVar, cast
+from typing import Final, Literal, TypeVar
 
 from mmd.errors import Refused
 from mmd.secret import Secret
@@ -45,7 +45,7 @@ def one_of(*choices: str) -> Reader[str]:
     def read(value: object) -> str:
         if value not in choices:
             raise Refused(f"must be {_either(choices)}", hint=nearest(value, choices))
-        return cast("str", value)
+        return value
 
     return read
 

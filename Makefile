@@ -1,0 +1,69 @@
+# `make demo` and `make test` need git, make and Python 3.11 or newer with venv; they install all else in .venv.
+
+PYTHON ?= $(shell for it in python3 python3.13 python3.12 python3.11; do \
+	$$it -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$it && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+# The lock is of the public index; a project's own index or proxy is pip's to know (pip.conf).
+INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
+SELF := --no-build-isolation --no-deps --editable .
+LOCK = $(VENV)-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
+	--no-emit-find-links --no-emit-trusted-host --no-emit-options
+RUNTIME := pyproject.toml requirements/build.in
+
+.PHONY: demo test check lint format lock clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/run.stamp  ## a simulated tenant, a window from start to proven restore, a report
+	@$(BIN)/mmd demo
+
+test: $(VENV)/dev.stamp  ## every test, and how many of each kind
+	@$(BIN)/python -m pytest --numprocesses auto
+
+check: lint  ## what to run before each commit; under a minute
+	@$(BIN)/python -m pytest --numprocesses auto -m "not slow"
+
+lint: $(VENV)/dev.stamp  ## format, style, types, layers, security
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml mmd
+
+format: $(VENV)/dev.stamp  ## write the code as the formatter wants it
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(VENV)/venv.stamp
+	@echo "Installing what mmd needs"
+	@$(INSTALL) --require-hashes -r $<
+	@$(INSTALL) $(SELF)
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(VENV)/venv.stamp
+	@echo "Installing what mmd and its tests need"
+	@$(INSTALL) --require-hashes -r $<
+	@$(INSTALL) $(SELF)
+	@touch $@ $(VENV)/run.stamp
+
+$(VENV)/venv.stamp:
+	@test -n "$(PYTHON)" || { echo "mmd needs Python 3.11 or newer: name one with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is not Python 3.11 or newer: name one with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "$(PYTHON) has no venv: install it first (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+lock: $(VENV)-lock  ## pin the newest allowed versions of everything, with hashes
+	@CUSTOM_COMPILE_COMMAND="make lock" $(LOCK) --upgrade --output-file requirements/run.txt $(RUNTIME)
+	@CUSTOM_COMPILE_COMMAND="make lock" $(LOCK) --upgrade --output-file requirements/dev.txt \
+		--constraint requirements/run.txt $(RUNTIME) requirements/dev.in
+
+# By the oldest Python we support: what a newer one needs less of does no harm there.
+$(VENV)-lock:
+	@python3.11 -m venv $@
+	@$@/bin/python -m pip --disable-pip-version-check install --quiet "pip-tools==7.6.2"
+
+clean:  ## back to a fresh clone
+	@rm -rf $(VENV) $(VENV)-lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
