@@ -1,0 +1,14 @@
+"""The client for ISC: values in, values out, over HTTP.
+
+`client` has the requests; `wire` one exchange over HTTP; `budget` who may send when; `token` signing in;
+`retry` what is tried again; `door` turns what ISC sends into values. Nothing here reads configuration, logs,
+or knows windows.
+"""
+
+from __future__ import annotations
+
+from mmd.isc.budget import Priority
+from mmd.isc.client import Isc, Operation, Tenant
+from mmd.isc.wire import Call, Stats
+
+__all__ = ["Call", "Isc", "Operation", "Priority", "Stats", "Tenant"]
