@@ -54,7 +54,7 @@ class Limiter:
         while seen and seen[0] <= at - period:
             seen.popleft()
         if len(seen) >= count:
-            return seen[0] + period - at
+            return (seen[0] if seen else at) + period - at
         seen.append(at)
         return 0.0
 

@@ -51,6 +51,8 @@ TASK_FILTERS: Mapping[str, frozenset[str]] = {
     "type": _words("eq in"),
     "launcher": _words("eq in"),
 }
+TASK_FILTERS_V2024 = {**TASK_FILTERS, "completionStatus": _words("eq in")}
+"""The documents of v2024 do not list isnull: only completed tasks were to be had (isc-api.md §0.11)."""
 TASK_SORTERS = _words("created")
 IDENTITY_FILTERS: Mapping[str, frozenset[str]] = {
     "id": _words("eq in"),

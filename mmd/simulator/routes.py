@@ -162,10 +162,9 @@ def _check_connection(asked: Asked) -> Reply:
 def _list_tasks(asked: Asked) -> Reply:
     offset, limit = _page(asked)
     sorters, text = asked.call.query.get("sorters", "-created"), asked.call.query.get("filters", "")
-    if asked.version == "v2024" and "isnull" in text:
-        raise rejected("Filtering by 'isnull' is not supported.")
+    known = filters.TASK_FILTERS_V2024 if asked.version == "v2024" else filters.TASK_FILTERS
     tasks = filters.ordered(asked.tenant.tasks.listed(asked.tenant.clock()), sorters, filters.TASK_SORTERS)
-    conditions = filters.parse(text, filters.TASK_FILTERS) if text else []
+    conditions = filters.parse(text, known) if text else []
     found = [task for task in tasks if all(condition.holds(task) for condition in conditions)]
     shown = [task["shown"] for task in found[offset : offset + limit]]
     return _collection(asked, shown, len(found))
@@ -192,7 +191,7 @@ def _org_config(asked: Asked) -> Reply:
 
 
 def _own_token(asked: Asked) -> Reply:
-    """The caller's personal access token; the documents at hand do not hold its schema."""
+    """The caller's personal access token, as the official client reads it."""
     if asked.call.query.get("owner-id") != "me":
         raise Problem(403)
     expires = asked.tenant.switches.pat_expires
@@ -204,6 +203,7 @@ def _own_token(asked: Asked) -> Reply:
         "created": "2024-02-08T14:50:03.000Z",
         "lastUsed": None,
         "managed": False,
+        "accessTokenValiditySeconds": asked.tenant.switches.token_seconds,
         "expirationDate": None if expires is None else timestamp(expires),
         "userAwareTokenNeverExpires": expires is None,
     }

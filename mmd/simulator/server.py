@@ -97,10 +97,10 @@ class Simulator:
         """The requests that would change a source or its schedules, whatever came of them."""
         return [one for one in list(self.log) if one.method in _WRITES and _is_source(one.path)]
 
-    def count(self, method: str | None = None, path_re: str = "") -> int:
-        """How many requests of this method came in with this found in their path."""
+    def count(self, method: str | None = None, path_re: str | None = None) -> int:
+        """How many requests of this method came in with this found in their path; None: any."""
         seen = [one for one in list(self.log) if method in {None, one.method}]
-        return sum(re.search(path_re, one.path) is not None for one in seen)
+        return sum(re.search(path_re or "", one.path) is not None for one in seen)
 
     def forum_enable(self, source_id: str) -> list[Step]:
         """Run the forum's "Enable"; it is not in the log."""

@@ -70,6 +70,13 @@ class Tenant:
         self._health_round: dict[str, int] = {}
         self._turn = 0
 
+    def id_of(self, name: str) -> str:
+        """The id of the first source of this name; KeyError when there is none."""
+        for source_id, source in self.sources.items():
+            if source["name"] == name:
+                return source_id
+        raise KeyError(name)
+
     def snapshot(self, source_id: str) -> dict[str, Any]:
         """A deep copy of the source and its schedules as they are stored."""
         with self.lock:
@@ -267,15 +274,17 @@ class Tenant:
         """What a read sees: the present, or the oldest past that is not over yet."""
         fresh_before = self.clock() - timedelta(seconds=self.switches.lag_seconds)
         limit = self.switches.lag_reads
-        past = [p for p in self._past.get(source_id, ()) if p.reads < limit or p.changed_at > fresh_before]
-        self._past[source_id] = past
+        past = [
+            state
+            for state in self._past.pop(source_id, ())
+            if state.reads < limit or state.changed_at > fresh_before
+        ]
+        if not past:
+            return self.sources[source_id], self.schedules[source_id]
         for state in past:
             state.reads += 1
-        return (
-            (past[0].source, past[0].schedules)
-            if past
-            else (self.sources[source_id], self.schedules[source_id])
-        )
+        self._past[source_id] = past
+        return past[0].source, past[0].schedules
 
     def _tick(self, source_id: str) -> None:
         """Make up for the health check that is due, if one is."""
