@@ -7,6 +7,7 @@ that by itself, so that a 429 only ever means that somebody else uses the same c
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 # A gateway counts a request when it arrives, which is some time between sending it and the answer; if the
 # answer takes longer than this many seconds, the request is taken to have been counted by then.
 SLACK: Final = 0.5
-# One grant in this many goes to whoever has waited longest, once that is longer than so many periods: nobody
-# starves, and a long row of restores still loses at most a twentieth.
+# One grant in this many goes to whoever has waited longest behind a higher priority, once that is longer than
+# so many periods: nobody starves, and a long row of restores still loses at most a twentieth.
 _FAIR_TURN: Final = 20
 _FAIR_PERIODS: Final = 3
 # After a 429: down to this share at once, never below that share, and back by so much of the rate per period.
@@ -111,7 +112,7 @@ class Budget:
 
     def give_back(self, slot: Slot) -> None:
         """Take back a slot that was not used."""
-        self._taken.remove(slot)
+        slot.until = float("-inf")
         self._serve()
 
     def penalise(self, seconds: float) -> None:
@@ -124,9 +125,11 @@ class Budget:
         self._lowered_at = self._blocked_until
 
     def close(self) -> None:
-        """Stop granting."""
+        """Stop granting, and cancel those who wait."""
         if self._timer is not None:
             self._timer.cancel()
+        for waiter in itertools.chain(*self._queues):
+            waiter.granted.cancel()
 
     def _serve(self) -> None:
         now = self._clock()
@@ -153,11 +156,11 @@ class Budget:
             while queue and queue[0].granted.done():
                 queue.popleft()
         waiting = [queue for queue in self._queues if queue]
-        if not waiting:
-            return None
-        eldest = min(waiting, key=lambda queue: queue[0].since)
-        overdue = now - eldest[0].since > _FAIR_PERIODS * self._period
-        return eldest if overdue and self._turn % _FAIR_TURN == 0 else waiting[0]
+        if waiting[1:] and self._turn % _FAIR_TURN == 0:
+            eldest = min(waiting[1:], key=lambda queue: queue[0].since)
+            if now - eldest[0].since > _FAIR_PERIODS * self._period:
+                return eldest
+        return waiting[0] if waiting else None
 
     def _wake_at(self, at: float) -> None:
         if self._timer is not None:

@@ -117,7 +117,7 @@ class Isc:
 
     # --- Sources -----------------------------------------------------------------------------------------
 
-    async def pages(
+    def pages(
         self, *, ids: Sequence[str] | None = None, priority: Priority = Priority.SWEEP
     ) -> AsyncIterator[Sequence[Observation]]:
         """Read all sources, or those with the given ids as far as they exist, at most 250 at a time.
@@ -127,28 +127,25 @@ class Isc:
         smallest X-Total-Count that came with its pages, if any did; so what vanishes in the middle is no
         error, and neither is a count that is too low.
         """
-        listing = self._all(priority) if ids is None else self._listed(ids, priority)
-        async for page in listing:
-            yield page
+        return self._all(priority) if ids is None else self._listed(ids, priority)
 
     async def _all(self, priority: Priority) -> AsyncIterator[Sequence[Observation]]:
         seen: set[str] = set()
-        offset, least = 0, None
-        while True:
+        totals: list[int] = []
+        offset, last = 0, False
+        while not last:
             page, total = await self._page({"offset": str(offset), "count": "true"}, priority)
-            if total is not None:
-                least = total if least is None else min(least, total)
+            totals += [] if total is None else [total]
+            offset += len(page)
             fresh = _unseen(page, seen)
             if fresh:
                 yield fresh
             elif len(page) == PAGE:
-                raise Garbled("ISC sent the same page of sources twice")
-            offset += len(page)
-            # A page may be short in the middle, if ISC says that there is more.
-            if not page or (len(page) < PAGE and offset >= (total or 0)):
-                break
-        if least is not None and len(seen) < least:
-            raise Garbled(f"ISC listed {len(seen)} of at least {least} sources")
+                raise Garbled("ISC sent the same page of sources again")
+            # A short page is the last one only if ISC says so: it may have cut the page shorter than asked.
+            last = not fresh or (len(page) < PAGE and total is not None and offset >= total)
+        if totals and len(seen) < min(totals):
+            raise Garbled(f"ISC listed {len(seen)} of at least {min(totals)} sources")
 
     async def _listed(self, ids: Sequence[str], priority: Priority) -> AsyncIterator[Sequence[Observation]]:
         seen: set[str] = set()

@@ -34,6 +34,8 @@ _RIGHTS_HINT: Final = (
 _REDIRECT_HINT: Final = "redirects are never followed: check [tenant] name or base_url"
 _UNROUTED: Final = "No message available"
 _KINDS: Final[Mapping[int, tuple[type[TenantError], str, str]]] = {
+    # The one redirection that may come after the request was carried out.
+    HTTPStatus.SEE_OTHER: (Unknown, "redirects", _REDIRECT_HINT),
     HTTPStatus.NOT_FOUND: (Missing, "has no object for", ""),
     HTTPStatus.UNAUTHORIZED: (Denied, "does not accept the token for", _EXPIRED_HINT),
     HTTPStatus.FORBIDDEN: (Denied, "does not allow", _RIGHTS_HINT),
@@ -267,11 +269,13 @@ def _kind(status: int, code: str) -> tuple[type[TenantError], str, str]:
     """The class, verb and hint for a status; some of ISC's services say 400 for 404 (isc-api.md §3)."""
     if status == HTTPStatus.BAD_REQUEST and code.startswith("400.1.404"):
         return _KINDS[HTTPStatus.NOT_FOUND]
+    if status in _KINDS:
+        return _KINDS[status]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Unknown, "failed at", ""
     if status < HTTPStatus.BAD_REQUEST:
         return Unreachable, "redirects", _REDIRECT_HINT
-    return _KINDS.get(status, (Rejected, "refused", ""))
+    return Rejected, "refused", ""
 
 
 def _envelope(body: bytes | None) -> dict[str, Json]:
@@ -323,10 +327,8 @@ def retry_after(headers: Mapping[str, str], default: float) -> float:
     clock here does no harm. `default` is for a header that is absent or makes no sense.
     """
     told = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[+-]?\d{1,9}(\.\d{0,9})?", told):
+    if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", told):
         return min(max(float(told), 0.0), _RETRY_AFTER_LIMIT)
-    if re.fullmatch(r"[+-]?\d+(\.\d*)?", told):
-        return 0.0 if told[0] == "-" else _RETRY_AFTER_LIMIT
     until, sent = http_date(told), http_date(headers.get("date"))
     if until is None or sent is None:
         return default
