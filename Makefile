@@ -4,10 +4,9 @@ PYTHON ?= $(shell for it in python3 python3.13 python3.12 python3.11; do \
 	$$it -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$it && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-# The lock is of the public index; a project's own index or proxy is pip's to know (pip.conf).
-INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
+INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 SELF := --no-build-isolation --no-deps --editable .
-LOCK = $(VENV)-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
+LOCK = $(VENV)/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host --no-emit-options
 RUNTIME := pyproject.toml requirements/build.in
 
@@ -55,15 +54,15 @@ $(VENV)/venv.stamp:
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-lock: $(VENV)-lock  ## pin the newest allowed versions of everything, with hashes
+lock: $(VENV)/lock  ## pin the newest allowed versions of everything, with hashes
 	@CUSTOM_COMPILE_COMMAND="make lock" $(LOCK) --upgrade --output-file requirements/run.txt $(RUNTIME)
 	@CUSTOM_COMPILE_COMMAND="make lock" $(LOCK) --upgrade --output-file requirements/dev.txt \
 		--constraint requirements/run.txt $(RUNTIME) requirements/dev.in
 
 # By the oldest Python we support: what a newer one needs less of does no harm there.
-$(VENV)-lock:
+$(VENV)/lock:
 	@python3.11 -m venv $@
 	@$@/bin/python -m pip --disable-pip-version-check install --quiet "pip-tools==7.6.2"
 
 clean:  ## back to a fresh clone
-	@rm -rf $(VENV) $(VENV)-lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

@@ -18,6 +18,7 @@ from datetime import date
 from typing import Any, Final, TextIO
 
 from mmd.secret import Secret
+from mmd.text import printable
 
 _MASK: Final = str(Secret())
 _SECRET_KEY: Final = re.compile(
@@ -181,10 +182,10 @@ def _as_json(_logger: object, _method: str, event: EventDict) -> str:
 def _as_console(_logger: object, _method: str, event: EventDict) -> str:
     first = {"timestamp", "level", "event"}
     fields = (
-        f"{_harmless(key)}={_harmless(_quoted(value))}" for key, value in event.items() if key not in first
+        f"{printable(key)}={printable(_quoted(value))}" for key, value in event.items() if key not in first
     )
     clock = str(event["timestamp"])[11:19]
-    return f"{clock} {event['level']:<8} {_harmless(str(event['event']))}  {' '.join(fields)}".rstrip()
+    return f"{clock} {event['level']:<8} {printable(str(event['event']))}  {' '.join(fields)}".rstrip()
 
 
 def _in_order(event: EventDict) -> EventDict:
@@ -196,8 +197,3 @@ def _quoted(value: object) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False) if not value or set(value) & set(" =\"'") else value
     return json.dumps(value, ensure_ascii=False)
-
-
-def _harmless(text: str) -> str:
-    """Control characters, line separators and text direction marks escaped: one entry stays one line."""
-    return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text)
