@@ -26,6 +26,9 @@ class Listener:
         self._server = _Server(port, take, self.stopping)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer; until then connections wait."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -87,19 +90,24 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: the simulator keeps a log of its own."""
 
     def _serve(self) -> None:
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not length.isdecimal():
+            self.close_connection = True
+            self._send(Reply(411))
+            return
         try:
-            self._send(self.server.take(self._call()))
+            self._send(self.server.take(self._call(int(length))))
         except Dropped:
             self.close_connection = True
 
-    def _call(self) -> Call:
+    def _call(self, length: int) -> Call:
         parts = urlsplit(self.path)
         return Call(
             method=self.command,
             path=unquote(parts.path),
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
             headers={name.lower(): value for name, value in self.headers.items()},
-            body=self.rfile.read(int(self.headers.get("Content-Length") or 0)),
+            body=self.rfile.read(length),
             pause=self.server.stopping.wait,
         )
 

@@ -15,7 +15,6 @@ _STANDARD: dict[int, tuple[str, str]] = {
     403: ("403 Forbidden", "The server understood the request but refuses to authorize it."),
     404: (NOT_FOUND, "The server did not find a current representation for the target resource."),
     409: ("409.1 Conflict", "The request conflicts with the current state of the target resource."),
-    411: ("411 Length required", "The request must state the length of its body."),
     415: ("415 Unsupported media type", "The content type of the request is not supported."),
     500: ("500.0 Internal Fault", "An internal fault occurred."),
 }

@@ -77,6 +77,7 @@ class Simulator:
         self._listener = Listener(port, self._take)
         self.base_url = f"http://127.0.0.1:{self._listener.port}"
         self._gateway = Gateway(tenant, self.clients, self.base_url)
+        self._listener.start()
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +112,17 @@ class Simulator:
         return Forum(self.tenant).disable(source_id)
 
     def _take(self, call: Call) -> Reply:
-        """Answer one request, faults and all."""
+        """Answer one request; a failure of the simulator's own is a 500, and is kept."""
+        try:
+            return self._respond(call)
+        except Dropped:
+            raise
+        except Exception as error:  # noqa: BLE001 - it must fail the test, not end a thread that nobody sees
+            self.errors.append(error)
+            return answer(500, Problem(500).body())
+
+    def _respond(self, call: Call) -> Reply:
+        """Log the request, take the time it takes, and answer it, faults and all."""
         with self.tenant.lock:
             caller = self._gateway.caller(call)
             request = _recorded(call, caller)
@@ -120,22 +131,13 @@ class Simulator:
             actions = [rule.action for rule in self.faults if rule.takes(call, len(self.log))]
         latency = self.switches.latency
         call.pause(latency() if callable(latency) else latency)
-        reply = self._guarded(lambda: through(actions, lambda changed: self._answer(changed, caller))(call))
+        reply = through(actions, lambda changed: self._answer(changed, caller))(call)
         request.status = reply.status
         return reply
 
     def _answer(self, call: Call, caller: Caller) -> Reply:
         with self.tenant.lock:
             return self._gateway.answer(call, caller)
-
-    def _guarded(self, respond: Callable[[], Reply]) -> Reply:
-        try:
-            return respond()
-        except Dropped:
-            raise
-        except Exception as error:  # noqa: BLE001 - a defect here must fail the test, not a thread nobody sees
-            self.errors.append(error)
-            return answer(500, Problem(500).body())
 
 
 def serve(

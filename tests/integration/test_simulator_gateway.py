@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -74,6 +76,7 @@ def test_without_a_token_and_after_revocation_there_is_a_401() -> None:
 
 def test_the_tenant_says_who_it_is_without_a_token() -> None:
     with Simulator(make_tenant(1)) as sim, simulated() as peer:
+        assert peer.http.get(f"{sim.base_url}/oauth/other").status_code == 404
         info = peer.http.get(f"{sim.base_url}/oauth/info", headers={"Authorization": ""}).json()
         assert info["tenantName"] == "acme-sim"
         assert info["tokenEndpoint"] == f"{sim.base_url}/oauth/token"
@@ -250,6 +253,26 @@ def test_requests_may_come_in_pieces_on_one_connection() -> None:
             for piece in (b"GET /oauth/in", b"fo HTTP/1.1\r\nHost: a\r\n", b"\r\n"):
                 raw.sendall(piece)
             assert raw.recv(20).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("header", ["Transfer-Encoding: chunked", "Content-Length: many"])
+def test_a_body_of_no_stated_length_ends_the_connection(header: str) -> None:
+    with simulated() as peer:
+        host, port = peer.sim.base_url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=5) as raw:
+            raw.sendall(f"POST /oauth/token HTTP/1.1\r\nHost: a\r\n{header}\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: raw.recv(1000), b""))
+        assert answer.startswith(b"HTTP/1.1 411")
+
+
+def test_the_simulator_stands_alone() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import mmd.simulator\n"
+        "print(*{name.split('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names)\n"
+        "print(*[name for name in sys.modules if name.startswith('mmd.') and 'simulator' not in name])"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["mmd", ""]
 
 
 def test_the_default_clock_is_utc_now() -> None:

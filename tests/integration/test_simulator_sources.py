@@ -207,6 +207,7 @@ def test_put_replaces_the_source_but_not_what_is_immutable() -> None:
         source = peer.get(path).json()
         assert peer.put(path, {**source, "type": "Other"}).status_code == 400
         assert peer.put(path, {**source, "owner": None}).status_code == 400
+        assert peer.put(path, []).status_code == 400
         del source["description"], source["modified"]
         answer = peer.put(path, {**source, "name": "Workday EMEA"})
         assert answer.status_code == 200
@@ -222,6 +223,18 @@ def test_delete_takes_the_source_and_its_schedules() -> None:
         assert peer.get(path).status_code == 404
         assert peer.get(path + "/schedules").status_code == 404
         assert len(peer.get("/sources").json()) == 11
+
+
+def test_a_source_may_be_made_again_under_its_name_and_a_new_id() -> None:
+    with simulated() as peer:
+        tenant = peer.sim.tenant
+        old = tenant.snapshot(tenant.id_of("Workday"))
+        peer.sim.edit.delete_source(old["source"]["id"])
+        with pytest.raises(KeyError):
+            tenant.id_of("Workday")
+        tenant.add({**old["source"], "id": "0" * 32}, old["schedules"])
+        assert peer.get(peer.source("Workday") + "/schedules").json()[0]["type"] == ACCOUNT
+        assert tenant.id_of("Workday") == "0" * 32
 
 
 def test_a_secret_is_shown_as_ciphertext_only() -> None:
@@ -247,6 +260,29 @@ def test_a_health_check_moves_modified_and_leaves_its_diagnostics() -> None:
         told = json.loads(second["connectorAttributes"][DIAGNOSTICS])
         assert (told["healthcheckDisabled"], told["healthcheckCount"]) == (False, 38)
         assert told["lastHealthcheck"] == clock.now.timestamp() * 1000
+
+
+@pytest.mark.parametrize("spoilt", ["no JSON", "[]", 5])
+def test_a_health_check_gets_over_spoilt_diagnostics(spoilt: object) -> None:
+    clock = HandClock()
+    with simulated(Switches(health_seconds=60), clock=clock) as peer:
+        path = peer.source("Workday")
+        peer.patch(path, add(DIAGNOSTICS, spoilt))
+        peer.get(path)
+        clock.advance(60)
+        told = json.loads(peer.get(path).json()["connectorAttributes"][DIAGNOSTICS])
+        assert told["healthcheckCount"] == 1
+
+
+def test_no_health_check_touches_a_file_source_or_a_tenant_without_them() -> None:
+    clock = HandClock()
+    with simulated(Switches(health_seconds=60), clock=clock) as peer:
+        paths = [peer.source("Contractors (CSV)"), peer.source("Workday")]
+        before = [peer.get(path).json()["modified"] for path in paths]
+        clock.advance(60)
+        assert peer.get(paths[0]).json()["modified"] == before[0]
+        peer.sim.switches.health_seconds = 0
+        assert peer.get(paths[1]).json()["modified"] == before[1]
 
 
 @pytest.mark.parametrize("flag", [True, "true"])
