@@ -138,6 +138,7 @@ MISTAKES = [
     ("[tenant]\nname = 'acme.example/'", "line 2", "the tenant's name alone", "acme"),
     ("[tenant]\napi_version = 'v3'", "line 2", "v2024, v2025, v2026 or v1", ""),
     ("[tenant]\nbase_url = 'http://acme.example'", "line 2", "must be https", ""),
+    ("[tenant]\nbase_url = 'http://192.168.0.1'", "line 2", "must be https", ""),
     ("[tenant]\nbase_url = 'http://127.0.0.1.evil.example'", "line 2", "must be https", ""),
     ("[tenant]\nbase_url = 'https://u:hunter2@acme.example'", "line 2", "user or password", ""),
     ("[tenant]\nbase_url = 'https://'", "line 2", "a URL such as", ""),
@@ -162,6 +163,8 @@ MISTAKES = [
     ("[database]\nurl = 'sqlite:///:memory:'", "line 2", "SQLite file", ""),
     ("[database]\nurl = 'sqlite://'", "line 2", "SQLite file", ""),
     ("[database]\nurl = 'sqlite:///mmd.db?mode=ro'", "line 2", "SQLite file", ""),
+    ("[tenant]\nclient_id = 5", "line 2", "must be a string", ""),
+    ("[reports]\ndirectory = '~no-such-user/x'", "line 2", "unknown user", ""),
     ("[reports]\ndirectory = ''", "line 2", "name a directory", ""),
     ("[reports]\nformats = 'csv'", "line 2", "must be a list", ""),
     ("[reports]\nformats = ['cvs']", "line 2", "csv, html or json", "did you mean csv?"),
@@ -173,7 +176,7 @@ MISTAKES = [
     ("[ 'tenant' ]\n'nme' = 'a'", "line 2", "[tenant] has no key nme", ""),
     ("log = { level = 'info', levle = 'info' }", "line 1", "[log] has no key levle", "did you mean level?"),
     ("[[log]]\nlevel = 'info'", "line 1", "log must be a section", ""),
-    ("[log]\nlevel = '''\nlevle = 1'''\nlevle = 2", "line 4", "[log] has no key levle", ""),
+    ("[log]\nlevel = '''\n\nlevle = 1'''\nlevle = 2", "line 5", "[log] has no key levle", ""),
 ]
 
 
@@ -196,15 +199,15 @@ def test_broken_toml_is_named_with_line_and_column(text: str) -> None:
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines() -> None:
-    lines = ["[tenant]", *("" for _ in range(9)), "rate = 5", "[windos]", "[log]", "level = 'x'"]
+    lines = ["[tenant]", *("" for _ in range(6)), "rate = 5", "[windos]", "[log]", "level = 'x'"]
     error = mistake("\n".join(["[log2]", *lines]), {"MMD_LOG__FORMAT": "xml"})
     assert error.message == f"{HERE}, line 1: there is no section log2"
     told = error.hint.splitlines()
     assert [line.split(":")[0] for line in told] == [
         "did you mean log?",
+        "also line 9",
+        "also line 10",
         "also line 12",
-        "also line 13",
-        "also line 15",
         "also MMD_LOG__FORMAT",
     ]
 
@@ -255,6 +258,14 @@ def test_no_configuration_is_an_error_with_a_way_out(tmp_path: Path, monkeypatch
     assert "mmd init" in caught.value.hint
 
 
+def test_a_place_that_cannot_be_looked_at_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="File name too long"):
+        load(None, {"HOME": "/" + "x" * 300})
+
+
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing.toml"):
         with pytest.raises(ConfigError, match="cannot be read"):
@@ -269,6 +280,12 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 
 def test_a_name_is_the_api_host() -> None:
     assert base_url(read("[tenant]\nname = 'Acme-sb'")) == "https://acme-sb.api.identitynow.com"
+
+
+def test_an_empty_name_or_base_url_is_none() -> None:
+    assert base_url(read("[tenant]\nname = 'a'\nbase_url = ''")) == "https://a.api.identitynow.com"
+    assert base_url(read("[tenant]\nname = ''\nbase_url = 'https://a.example'")) == "https://a.example"
+    assert client_id(read("[tenant]\nclient_id = 'abc'")) == "abc"
 
 
 def test_what_isc_needs_is_asked_for_only_when_it_is_needed() -> None:
