@@ -1,8 +1,8 @@
 """What to do about each source, and why: the decision table and the planner.
 
-Pure. Wanted, held and posture index `DECISIONS`, which is data: a test counts its rows, and `docs/architecture.md`
-shows it. What has no code of its own because of the table: overlapping, cancelled and shortened windows, a daemon
-that was down, a crash between any two steps, start-up recovery.
+Pure. Wanted, held and posture index `DECISIONS`, which is data: a test counts its rows, and
+`docs/architecture.md` shows it. What has no code of its own because of the table: overlapping, cancelled
+and shortened windows, a daemon that was down, a crash between any two steps, start-up recovery.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ HELD: Final = True
 
 DECISIONS: Final[Mapping[tuple[bool, bool, Posture], tuple[Verb, str]]] = {
     (WANTED, not HELD, Posture.NORMAL): (Verb.ENTER, "window open"),
-    (WANTED, not HELD, Posture.MIXED): (Verb.ALERT, "an escrow stands on it that this database does not know"),
+    (WANTED, not HELD, Posture.MIXED): (
+        Verb.ALERT,
+        "an escrow stands on it that this database does not know",
+    ),
     (WANTED, not HELD, Posture.MAINTENANCE): (Verb.ALERT, "already in maintenance by someone else's hand"),
     (WANTED, not HELD, Posture.UNKNOWN): (Verb.WAIT, "window open, and the source cannot be read"),
     (WANTED, HELD, Posture.NORMAL): (Verb.REENTER, "window open, and the source is back to normal"),
@@ -54,7 +57,10 @@ DECISIONS: Final[Mapping[tuple[bool, bool, Posture], tuple[Verb, str]]] = {
     (not WANTED, HELD, Posture.UNKNOWN): (Verb.WAIT, "to be restored, and the source cannot be read"),
     (not WANTED, not HELD, Posture.NORMAL): (Verb.WAIT, "nothing planned"),
     (not WANTED, not HELD, Posture.MIXED): (Verb.ALERT, "zombie: an escrow that this database does not know"),
-    (not WANTED, not HELD, Posture.MAINTENANCE): (Verb.ALERT, "zombie: in maintenance, and no window accounts for it"),
+    (not WANTED, not HELD, Posture.MAINTENANCE): (
+        Verb.ALERT,
+        "zombie: in maintenance, and no window accounts for it",
+    ),
     (not WANTED, not HELD, Posture.UNKNOWN): (Verb.WAIT, "nothing planned, and the source cannot be read"),
 }
 
@@ -77,8 +83,9 @@ class Held:
     """An open snapshot, with what is known of its entry. Instants are UTC.
 
     `text` is the escrow that should be on the source. `entered_at` is when the source was first verified in
-    maintenance, `restored_at` when everything was verified back; `enforced` counts the times somebody's change was
-    undone; `written_at` is ISC's `modified` after mmd's last write: an older answer is stale (reliability.md F2).
+    maintenance, `restored_at` when everything was verified back; `enforced` counts the times somebody's
+    change was undone; `written_at` is ISC's `modified` after mmd's last write: an older answer is stale
+    (reliability.md F2).
     """
 
     snapshot: Snapshot

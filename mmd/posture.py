@@ -252,9 +252,7 @@ def merge(before: Fields, during: Fields, live: Fields, treatment: Treatment) ->
 
 def _is_ours(key: str, before: Fields, during: Fields, live: Fields) -> bool:
     """Whether a flag's live value is one that mmd, the forum's Disable, or nobody put there."""
-    return (
-        _attribute_alike(key, live, during) or _attribute_alike(key, live, before) or forum_disabled(live)
-    )
+    return _attribute_alike(key, live, during) or _attribute_alike(key, live, before) or forum_disabled(live)
 
 
 def _merge_features(

@@ -13,9 +13,10 @@ import random
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 from urllib.parse import quote, urlencode
 
+from mmd.changes import Operation
 from mmd.errors import Denied, Garbled, Missing, Rejected, TenantError, Unreachable
 from mmd.isc import door
 from mmd.isc.budget import Budget, Priority, Slot
@@ -38,20 +39,6 @@ _PATIENCE: Final = 300.0  # seconds of 429s before giving up
 _PATIENCE_TRIES: Final = 30
 _PATCH_TYPE: Final = "application/json-patch+json"
 _JSON_TYPE: Final = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One JSON Patch operation (RFC 6902)."""
-
-    op: Literal["add", "remove", "replace"]
-    path: str
-    value: Json = None
-
-    def wire(self) -> dict[str, Json]:
-        """Return the operation as ISC reads it."""
-        target: dict[str, Json] = {"op": self.op, "path": self.path}
-        return target if self.op == "remove" else target | {"value": self.value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

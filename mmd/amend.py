@@ -1,0 +1,178 @@
+"""What people do to a window after planning it: extend, end, skip, cancel, edit.
+
+Pure: a window and `now` in, the changed window out. History is never rewritten: an occurrence that has
+begun is recorded with its instants before anything else changes, and from then on only `extend` and `end`
+may move its end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from mmd.errors import Conflict, NotFound
+from mmd.windows import (
+    Occurrence,
+    SourceRef,
+    Window,
+    WindowState,
+    begun,
+    last_opening,
+    occurrences,
+    open_at,
+    open_now,
+    state,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# How far back an occurrence that nobody recorded may have begun and still be put on file by an edit.
+LOOK_BACK = timedelta(days=400)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """New values for a window; None leaves a field as it is."""
+
+    starts_local: datetime | None = None
+    fold: int | None = None
+    timezone: str | None = None
+    duration: timedelta | None = None
+    repeat: str | None = None
+    until: datetime | None = None
+    reason: str | None = None
+    ticket: str | None = None
+    owner: str | None = None
+    treatment: str | None = None
+    sources: tuple[SourceRef, ...] | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether it changes when the window is open."""
+        timing = (self.starts_local, self.fold, self.timezone, self.duration, self.repeat, self.until)
+        return any(value is not None for value in timing)
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """The fields that it sets, by name."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def recorded(window: Window, *items: Occurrence) -> Window:
+    """Return the window with occurrences put on file, in place of what was there under the same keys."""
+    kept = {item.key: item for item in window.recorded} | {item.key: item for item in items}
+    return replace(window, recorded=tuple(sorted(kept.values(), key=lambda item: item.opens_at)))
+
+
+def settle(window: Window, now: datetime) -> Window:
+    """Record what has begun, so that a later change of the definition cannot move it."""
+    return recorded(window, *begun(window, now - LOOK_BACK, now))
+
+
+def end(window: Window, now: datetime) -> Window:
+    """Close what is open now.
+
+    Raises:
+        Conflict: nothing is.
+    """
+    if open_at(window, now) is None:
+        raise Conflict(
+            f"window {window.id} is not open", hint="`mmd schedule cancel` calls off what is to come"
+        )
+    return _closed(settle(window, now), now)
+
+
+def _closed(window: Window, now: datetime) -> Window:
+    return recorded(window, *(replace(item, closes_at=now) for item in open_now(window, now)))
+
+
+def extend(window: Window, by: timedelta, now: datetime) -> Window:
+    """Move the end of the open occurrence, or of a one-off window that is still to come.
+
+    Raises:
+        Conflict: the window is over or cancelled, or repeats and is not open.
+    """
+    current = open_at(window, now)
+    if current is not None:
+        return recorded(settle(window, now), replace(current, closes_at=current.closes_at + by))
+    _refuse_finished(window, now, hint="`mmd start` opens a new one now")
+    if window.repeat is not None:
+        raise Conflict(
+            f"window {window.id} repeats and is not open now",
+            hint="`mmd schedule edit --for` changes how long it lasts from the next time on",
+        )
+    return replace(window, duration=window.duration + by)
+
+
+def cancel(window: Window, now: datetime) -> Window:
+    """Call the window off: what is to come does not open, and what is open closes now.
+
+    Raises:
+        Conflict: it is over, or was cancelled before.
+    """
+    _refuse_finished(window, now, hint="there is nothing left to cancel")
+    return replace(_closed(settle(window, now), now), cancelled_at=now)
+
+
+def skip(window: Window, key: str, now: datetime) -> Window:
+    """Leave out one occurrence that is still to come, by its key.
+
+    Raises:
+        NotFound: no occurrence within the next five years has that key.
+        Conflict: it has begun.
+    """
+    current = open_at(window, now)
+    if current is not None and current.key == key:
+        raise Conflict(f"{key} is open now", hint=f"`mmd schedule end {window.id}` closes it")
+    for item in occurrences(window, now, now + timedelta(days=5 * 366)):
+        if item.key == key:
+            return recorded(settle(window, now), replace(item, skipped=True))
+    raise NotFound(
+        f"window {window.id} has no occurrence {key} to come",
+        hint=f"`mmd schedule next {window.id}` lists them",
+    )
+
+
+def edit(window: Window, change: Edit, now: datetime) -> Window:
+    """Change the definition from now on; what has begun keeps its instants.
+
+    Raises:
+        Conflict: it is over or cancelled, or has begun and is a one-off whose times are to change.
+    """
+    _refuse_finished(window, now, hint="`mmd schedule add` plans a new one")
+    settled = settle(window, now)
+    if change.moves:
+        if window.repeat is None and open_at(window, now) is not None:
+            raise Conflict(
+                f"window {window.id} is open: its times can no longer be edited",
+                hint="`mmd schedule extend` and `mmd schedule end` move its end",
+            )
+        settled = replace(settled, effective_from=now)
+    return replace(settled, **change.changes)  # type: ignore[arg-type] # the names are the window's own
+
+
+def _refuse_finished(window: Window, now: datetime, *, hint: str) -> None:
+    found = state(window, now)
+    if found in (WindowState.ENDED, WindowState.CANCELLED):
+        raise Conflict(f"window {window.id} is {found.value}", hint=hint)
+
+
+def over_at(window: Window) -> datetime | None:
+    """Return an instant (UTC) from which on nothing of it can be open; None for a rule without an end."""
+    ends = [item.closes_at for item in window.recorded if not item.skipped]
+    if window.cancelled_at is not None:
+        return max([*ends, window.cancelled_at])
+    last = last_opening(window)
+    return None if last is None else max([*ends, last + window.duration])
+
+
+def left_out(
+    pairs: Iterable[tuple[Window, Occurrence]], source_id: str, exemptions: frozenset[tuple[str, str, str]]
+) -> tuple[tuple[Window, Occurrence], ...]:
+    """Return the open occurrences that still want a source, without those it is exempt from."""
+    return tuple(
+        (window, item) for window, item in pairs if (window.id, item.key, source_id) not in exemptions
+    )

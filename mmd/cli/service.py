@@ -1,0 +1,126 @@
+"""`mmd run`, `mmd plan`, `mmd reconcile`: passes, by the daemon, in thought, and once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mmd.cli.app import config_option
+from mmd.cli.output import Table, emit, format_option, say
+from mmd.errors import Findings
+from mmd.plan import WRITES, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mmd.cli.app import App
+    from mmd.plan import Action
+    from mmd.reconcile import Report
+
+
+@config_option
+@click.command(name="run")
+@click.pass_obj
+def run(app: App) -> None:
+    """Run the daemon in the foreground, until SIGTERM or Ctrl-C.
+
+    Under systemd it says when it is ready and keeps the watchdog fed; see systemd/mmd.service.
+    """
+    from mmd import config, log  # noqa: PLC0415 - only the daemon logs
+
+    loaded = app.config
+    secret = config.client_secret(loaded)
+    log.configure(loaded.log.level, loaded.log.format, hidden=[secret])
+    asyncio.run(_serve(app))
+
+
+async def _serve(app: App) -> None:
+    from mmd import config  # noqa: PLC0415 - as above
+    from mmd.cli.workshop import reconciler  # noqa: PLC0415 - the adapters take a third of a second
+    from mmd.daemon import Daemon, Rhythm, only_one  # noqa: PLC0415 - as above
+
+    with app.store(create=True, upgrade=True) as store, only_one(app.config.database.file):
+        store.service.bind(config.base_url(app.config))
+        async with app.isc() as isc:
+            rhythm = Rhythm(interval=app.config.reconcile.interval)
+            await Daemon(store, isc, reconciler(app, store, isc), rhythm).run()
+
+
+@config_option
+@click.command(name="plan")
+@format_option
+@click.pass_obj
+def plan(app: App, form: str) -> None:
+    """Say what the next pass would do, and why; exit 10 if it would change anything on the tenant."""
+    actions = asyncio.run(_planned(app))
+    emit(form, {"actions": [_action(action) for action in actions]}, _table(actions), empty="nothing to do")
+    if any(action.verb in WRITES for action in actions):
+        raise Findings("")
+
+
+async def _planned(app: App) -> list[Action]:
+    from mmd.cli.workshop import at_work  # noqa: PLC0415 - as above
+
+    async with at_work(app) as (_, work, _):
+        actions, error = await work.plan()
+        if error is not None:
+            raise error
+        return [action for action in actions if action.verb is not Verb.WAIT]
+
+
+@config_option
+@click.command(name="reconcile")
+@format_option
+@click.option("--yes", is_flag=True, help="Accepted by every command that writes.")
+@click.option("--dry-run", is_flag=True, help="The same as `mmd plan`.")
+@click.pass_obj
+@click.pass_context
+def reconcile(ctx: click.Context, app: App, form: str, *, yes: bool, dry_run: bool) -> None:
+    """Run one pass now. Where the daemon runs, it is asked to; else this command does it."""
+    del yes
+    if dry_run:
+        ctx.invoke(plan, form=form)
+        return
+    report = asyncio.run(_reconciled(app))
+    if isinstance(report, str):
+        say(f"the daemon has done a pass: {report}")
+        emit(form, {"actions": [], "daemon": report}, Table(_HEADINGS, []))
+        return
+    done = [outcome for outcome in report.outcomes if outcome.action.verb is not Verb.WAIT]
+    data = [
+        {**_action(outcome.action), "error": outcome.error.message if outcome.error else None}
+        for outcome in done
+    ]
+    emit(form, {"actions": data}, _table([outcome.action for outcome in done]), empty="nothing to do")
+    from mmd.cli.workshop import verdict  # noqa: PLC0415 - as above
+
+    verdict(report)
+
+
+async def _reconciled(app: App) -> Report | str:
+    from mmd.cli.workshop import ask_daemon, at_work, daemon_or_lock, passes  # noqa: PLC0415 - as above
+
+    async with at_work(app, create=True) as (store, work, _):
+        with daemon_or_lock(app) as running:
+            if running:
+                return await ask_daemon(store, "pass", app.actor)
+            return await passes(work)
+
+
+_HEADINGS = ("SOURCE", "VERB", "REASON", "ID")
+
+
+def _table(actions: Sequence[Action]) -> Table:
+    rows = [(action.source_name, action.verb.value, action.reason, action.source_id) for action in actions]
+    return Table(_HEADINGS, rows, [action.source_id for action in actions])
+
+
+def _action(action: Action) -> dict[str, Any]:
+    return {
+        "source_id": action.source_id,
+        "source_name": action.source_name,
+        "verb": action.verb.value,
+        "reason": action.reason,
+    }

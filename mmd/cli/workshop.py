@@ -1,0 +1,117 @@
+"""Putting the parts together for a command that reads or changes the tenant."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mmd import config
+from mmd.daemon import only_one
+from mmd.effects import Effects
+from mmd.errors import Conflict, Denied, MmdError, PartlyDone, Unreachable
+from mmd.escrow import derive_key
+from mmd.plan import WRITES, Interference
+from mmd.reconcile import Reconciler, Report
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from mmd.cli.app import App
+    from mmd.isc import Isc
+    from mmd.store import Store
+
+ANSWER_WITHIN = 120.0  # seconds in which a running daemon should have answered
+POLL = 0.2
+
+
+def clock() -> datetime:
+    """Return the wall clock's instant in UTC."""
+    return datetime.now(tz=UTC)  # noqa: TID251 - this is the shell's clock
+
+
+def reconciler(app: App, store: Store, isc: Isc) -> Reconciler:
+    """Return a reconciler for the configured tenant."""
+    secret = config.client_secret(app.config).reveal()
+    effects = Effects(store, isc, key=derive_key(secret), actor=app.actor, now=clock)
+    return Reconciler(
+        store,
+        isc,
+        effects,
+        now=clock,
+        actor=app.actor,
+        interference=Interference(app.config.reconcile.on_interference),
+        sweep=app.config.reconcile.sweep,
+    )
+
+
+@contextlib.asynccontextmanager
+async def at_work(app: App, *, create: bool = False) -> AsyncIterator[tuple[Store, Reconciler, Isc]]:
+    """Open database and tenant for one command.
+
+    Raises:
+        Conflict: the database belongs to another tenant.
+    """
+    with app.store(create=create) as store:
+        if store.exists and create:
+            store.service.bind(config.base_url(app.config))
+        async with app.isc() as isc:
+            yield store, reconciler(app, store, isc), isc
+
+
+@contextlib.contextmanager
+def daemon_or_lock(app: App) -> Iterator[bool]:
+    """Yield True where a daemon runs on the database; else hold its lock and yield False."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(only_one(app.config.database.file))
+        except Conflict:
+            running = True
+        else:
+            running = False
+        yield running
+
+
+async def passes(work: Reconciler) -> Report:
+    """Run a pass, and another look at what it did; return the first one's report."""
+    report = await work.run()
+    if any(outcome.action.verb in WRITES for outcome in report.outcomes):
+        await asyncio.sleep(1)
+        await work.run()
+    return report
+
+
+async def ask_daemon(store: Store, kind: str, actor: str) -> str:
+    """Leave the daemon a request and wait for its answer.
+
+    Raises:
+        Conflict: it does not answer.
+    """
+    number = store.service.ask(kind, actor=actor, now=clock())
+    deadline = asyncio.get_running_loop().time() + ANSWER_WITHIN
+    while asyncio.get_running_loop().time() < deadline:
+        answer = store.service.answered(number)
+        if answer is not None:
+            return answer
+        await asyncio.sleep(POLL)
+    raise Conflict("the running daemon does not answer", hint="see its log; `mmd status` shows its last pass")
+
+
+def verdict(report: Report) -> None:
+    """Turn what went wrong in a pass into the exit code that fits.
+
+    Raises:
+        MmdError: the pass, or some source, failed.
+    """
+    if report.error is not None:
+        raise report.error
+    if not report.failed:
+        return
+    tried = [outcome for outcome in report.outcomes if outcome.action.verb in WRITES]
+    names = "; ".join(f"{outcome.action.source_name}: {outcome.error}" for outcome in report.failed)
+    if len(report.failed) < len(tried):
+        raise PartlyDone(f"{len(report.failed)} of {len(tried)} sources failed: {names}")
+    first = report.failed[0].error
+    kind = type(first) if isinstance(first, Denied | Unreachable) else MmdError
+    raise kind(names, hint="the next pass tries again")

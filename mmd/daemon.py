@@ -1,0 +1,260 @@
+"""The daemon: a clock, signals, systemd's notices, and the lock. It runs passes; nothing else.
+
+APScheduler only wakes us: one date job, re-armed after every pass (docs/adr/0002). Two things wake it
+earlier: a commit by another process (a command planned something), and a wall clock that was stepped, which
+the scheduler's own timer would not notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from mmd import __version__
+from mmd.errors import Conflict, MmdError
+from mmd.plan import WRITES
+from mmd.store import DaemonRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mmd.isc import Isc
+    from mmd.reconcile import Reconciler, Report
+    from mmd.store import Store
+
+POLL: Final = 0.25  # seconds between looks at the database and the clocks
+STEP: Final = 0.25  # seconds of disagreement between wall and monotonic clock that count as a step
+UNTRUSTED_STEP: Final = timedelta(minutes=5)  # a step this large holds enters, not restores
+UNTRUSTED_FOR: Final = timedelta(minutes=10)
+GRACE: Final = 8.0  # seconds that running work has to finish after SIGTERM; systemd and users count on 10
+KEEP_WARM: Final = 20.0  # seconds between looks at the token
+
+
+def utcnow() -> datetime:
+    """Return the wall clock's instant, aware, in UTC: the only place of the daemon that reads it."""
+    return datetime.now(tz=UTC)  # noqa: TID251 - this is the shell's clock
+
+
+@contextlib.contextmanager
+def only_one(database: Path) -> Iterator[None]:
+    """Keep a second mmd from working on the same database; the kernel frees the lock on any death.
+
+    Raises:
+        Conflict: another process holds it.
+    """
+    path = database.with_name(f"{database.name}.lock")
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = file.read().strip() or "another process"
+            raise Conflict(
+                f"mmd is already running on this database ({holder})",
+                hint="one daemon per database; `mmd status` shows what it does",
+            ) from None
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+class Notifier:
+    """Systemd's notification socket; does nothing where there is none (sd_notify(3))."""
+
+    def __init__(self) -> None:
+        self._address = os.environ.get("NOTIFY_SOCKET", "")
+        microseconds = int(os.environ.get("WATCHDOG_USEC", "0") or 0)
+        self.watchdog = timedelta(microseconds=microseconds) / 2 if microseconds else None
+
+    def tell(self, *lines: str) -> None:
+        """Send lines such as READY=1; a service manager that does not listen is no reason to fail."""
+        if not self._address:
+            return
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto("\n".join(lines).encode(), address)
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often passes come, besides one at every boundary."""
+
+    interval: timedelta
+
+
+class Daemon:
+    """Runs passes until told to stop."""
+
+    def __init__(self, store: Store, isc: Isc, reconciler: Reconciler, rhythm: Rhythm) -> None:
+        self._store = store
+        self._isc = isc
+        self._reconciler = reconciler
+        self._rhythm = rhythm
+        self._log: Any = structlog.get_logger("mmd")
+        self._notifier = Notifier()
+        self._stop = asyncio.Event()
+        self._tick = asyncio.Event()
+        self._scheduler = AsyncIOScheduler(
+            timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
+        self._untrusted_until: datetime | None = None
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        self._start()
+        self._scheduler.start()
+        helpers = [asyncio.create_task(work) for work in (self._watch(), self._keep_warm(), self._breathe())]
+        passes = asyncio.create_task(self._passes())
+        try:
+            await asyncio.wait(
+                [passes, asyncio.create_task(self._stop.wait())], return_when="FIRST_COMPLETED"
+            )
+            if passes.done():
+                passes.result()  # a pass never raises; if the loop did, systemd must see it
+            await self._finish(passes)
+        finally:
+            for task in (*helpers, passes):
+                task.cancel()
+            self._scheduler.shutdown(wait=False)
+            self._store.service.update(stopped_at=utcnow())
+
+    def _start(self) -> None:
+        now = utcnow()
+        before = self._store.service.daemon()
+        if before is not None and before.pass_at is not None and now < before.pass_at - UNTRUSTED_STEP:
+            self._distrust(now, now - before.pass_at)
+        self._store.service.started(
+            DaemonRow(pid=os.getpid(), host=socket.gethostname(), version=__version__, started_at=now)
+        )
+        self._log.info("daemon.started", version=__version__, pid=os.getpid())
+
+    async def _finish(self, passes: asyncio.Task[None]) -> None:
+        """Take no new source, and let what has begun come to its end, for a while."""
+        self._notifier.tell("STOPPING=1", "STATUS=finishing what has begun")
+        self._reconciler.stopping = True
+        self._tick.set()
+        _, unfinished = await asyncio.wait([passes], timeout=GRACE)
+        self._log.info("daemon.stopped", finished=not unfinished)
+
+    async def _passes(self) -> None:
+        while not self._stop.is_set():
+            self._tick.clear()
+            await self._pass()
+            await self._tick.wait()
+
+    async def _pass(self) -> None:
+        started = time.monotonic()
+        requests = self._store.service.asked()
+        now = utcnow()
+        distrust = self._untrusted_until is not None and now < self._untrusted_until
+        try:
+            report = await self._reconciler.run(hold_enters=distrust)
+        except MmdError as error:
+            self._log.error("pass.failed", error=error.message, hint=error.hint)
+            self._note(now, ok=False, note=error.message)
+            self._arm(utcnow() + timedelta(seconds=5))
+            return
+        self._tell(report, time.monotonic() - started)
+        for number, _ in requests:
+            self._store.service.answer(number, _summary(report), now=utcnow())
+        later = utcnow() + self._rhythm.interval
+        self._arm(min(later, report.again_at or later))
+
+    def _tell(self, report: Report, seconds: float) -> None:
+        """One line per outcome that did or failed something, and one for the pass."""
+        for outcome in report.outcomes:
+            action = outcome.action
+            if action.verb not in WRITES and outcome.error is None:
+                continue
+            log = self._log.info if outcome.error is None else self._log.error
+            problem = {"error": outcome.error.message} if outcome.error else {}
+            log(
+                f"source.{action.verb.value}",
+                source_id=action.source_id,
+                source=action.source_name,
+                reason=action.reason,
+                **problem,
+            )
+        ok = report.error is None and not report.failed
+        log = self._log.info if ok else self._log.warning
+        problem = {"error": report.error.message} if report.error else {}
+        log("pass.done", **report.counts, failed=len(report.failed), ms=round(seconds * 1000), **problem)
+        self._note(report.at, ok=ok, note=_summary(report))
+
+    def _note(self, at: datetime, *, ok: bool, note: str) -> None:
+        self._store.service.update(pass_at=at, pass_ok=int(ok), pass_note=note)
+        self._notifier.tell("READY=1", f"STATUS={note}", "WATCHDOG=1")
+
+    def _arm(self, at: datetime) -> None:
+        """Wake at an instant; the one job replaces itself."""
+        self._store.service.update(next_at=at)
+        self._scheduler.add_job(
+            self._wake, "date", run_date=max(at, utcnow()), id="pass", replace_existing=True
+        )
+
+    async def _wake(self) -> None:
+        self._tick.set()
+
+    async def _watch(self) -> None:
+        """Look for commits of other processes, and for steps of the wall clock."""
+        version = self._store.database.data_version()
+        offset = time.time() - time.monotonic()  # noqa: TID251 - comparing clocks is the point
+        while True:
+            await asyncio.sleep(POLL)
+            found = self._store.database.data_version()
+            if found != version:
+                version = found
+                self._tick.set()
+            moved = time.time() - time.monotonic() - offset  # noqa: TID251 - as above
+            if abs(moved) > STEP:
+                offset += moved
+                self._stepped(timedelta(seconds=moved))
+
+    def _stepped(self, step: timedelta) -> None:
+        if abs(step) > UNTRUSTED_STEP:
+            self._distrust(utcnow(), step)
+        self._log.warning("clock.stepped", seconds=round(step.total_seconds(), 1))
+        self._tick.set()
+
+    def _distrust(self, now: datetime, step: timedelta) -> None:
+        self._untrusted_until = now + UNTRUSTED_FOR
+        self._log.error(
+            "clock.untrusted",
+            seconds=round(step.total_seconds()),
+            hint="nothing new is taken into maintenance for ten minutes; restores go on",
+        )
+
+    async def _keep_warm(self) -> None:
+        """Have a token at hand, so that a window's opening does not wait for one."""
+        while True:
+            await asyncio.sleep(KEEP_WARM)
+            with contextlib.suppress(MmdError):
+                await self._isc.token()
+
+    async def _breathe(self) -> None:
+        """Tell systemd's watchdog that the loop turns."""
+        while self._notifier.watchdog is not None:
+            self._notifier.tell("WATCHDOG=1")
+            await asyncio.sleep(self._notifier.watchdog.total_seconds())
+
+
+def _summary(report: Report) -> str:
+    counts = ", ".join(f"{count} {verb}" for verb, count in report.counts.items()) or "nothing planned"
+    if report.error is not None:
+        return f"{counts}; {report.error.message}"
+    return f"{counts}, {len(report.failed)} failed" if report.failed else counts

@@ -1,0 +1,348 @@
+"""What is done to one source, in an order that may be cut off anywhere.
+
+    enter    GET source, schedules -> snapshot on disk -> PATCH escrow and crons -> DELETE schedules
+             -> PATCH treatment and marker -> GET source, schedules
+    restore  GET source, schedules -> PATCH treatment undone -> POST schedules -> GET source, schedules
+             -> PATCH marker, crons and escrow off
+
+Eight requests each way with two schedules. Nothing is destroyed before its value is on disk and in the
+escrow. After any failure the source is left as it stands: the next pass reads it again and decides anew, so
+there is no "resume" (docs/adr/0002). A request whose reply was lost is never repeated blindly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from mmd.changes import clear, missing_schedules, shelter, suppress, undo
+from mmd.errors import Garbled, MmdError
+from mmd.escrow import Escrow, seal
+from mmd.isc import Priority
+from mmd.plan import Held, interfered
+from mmd.posture import TOUCHED_KEYS, Observation, Snapshot, canonical, drift, foreign_edits, merge
+from mmd.store import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from mmd.changes import Operation
+    from mmd.isc import Isc
+    from mmd.plan import Action, Case
+    from mmd.posture import Fields, Json
+    from mmd.store import Store
+
+READS: Final = 4  # of one source, to find two in a row that agree
+PAUSE: Final = 0.3  # seconds between such reads
+FENCE: Final = timedelta(minutes=5)  # how long ISC may lag behind mmd's own writes
+FRESH: Final = 60.0  # seconds that a read may be old when something is destroyed on its word
+
+
+class NotDone(MmdError):
+    """ISC said yes, and the source does not look as it should."""
+
+
+class TooLate(MmdError):
+    """The window has closed, or too much time has passed since the source was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A source as read just now, schedules included; `at` is the monotonic clock's reading."""
+
+    observed: Observation
+    at: float
+
+
+class Effects:
+    """Does what was decided, one source at a time; many run side by side."""
+
+    def __init__(
+        self,
+        store: Store,
+        isc: Isc,
+        *,
+        key: bytes,
+        actor: str,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._isc = isc
+        self._key = key
+        self._actor = actor
+        self._now = now
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    async def enter(self, action: Action) -> None:
+        """Take the snapshot, then bring the source into maintenance.
+
+        Raises:
+            MmdError: it is not in maintenance, or not verified to be; nothing is lost.
+        """
+        case = action.case
+        look = await self._look(case, Priority.ENTER, expected=self._recent_schedules(case))
+        if look.observed.marked or look.observed.escrow is not None:
+            raise NotDone(f"{case.source_name} is in maintenance by someone else's hand by now")
+        fields = look.observed.fields
+        snapshot = Snapshot(
+            id=uuid.uuid4().hex,
+            source_id=case.source_id,
+            source_name=look.observed.name,
+            treatment=case.treatment,
+            taken_at=self._now(),
+            before=fields,
+            after=fields,
+        )
+        held = self._sealed(Held(snapshot=snapshot, claims=case.claims, text=""))
+        self._store.holds.take(held, self._entry(held, "snapshot.taken", {"reason": action.reason}))
+        await self._drive(held, look)
+
+    async def reenter(self, action: Action) -> None:
+        """Bring a held source (back) into maintenance, keeping what other people changed."""
+        case = action.case
+        held = _held(case)
+        look = await self._look(case, Priority.ENTER, expected={} if held.entered_at else None)
+        undone = interfered(replace(case, observed=look.observed))
+        held = self._caught_up(held, case, look.observed)
+        if undone:
+            held = replace(held, enforced=held.enforced + 1)
+        kept: dict[str, Json] = {"changed": list(undone), "kept": list(foreign_edits(held.snapshot))}
+        self._store.holds.keep(held, self._entry(held, "re-enter", {"reason": action.reason, **kept}))
+        await self._drive(held, look)
+
+    def _caught_up(self, held: Held, case: Case, live: Observation) -> Held:
+        """Return the hold with the edits of others captured, and the claims and treatment of today."""
+        snapshot = held.snapshot
+        goal = merge(snapshot.after, snapshot.during, live.fields, snapshot.treatment)
+        snapshot = replace(snapshot, after=goal, treatment=case.treatment)
+        return self._sealed(replace(held, snapshot=snapshot, claims=case.claims, restored_at=None))
+
+    async def _drive(self, held: Held, look: Look) -> None:
+        """Bring the source to the treatment: escrow first, marker last, then look."""
+        until = max(claim.closes_at for claim in held.claims)
+        await self._shelter(held, look, until)
+        schedules = look.observed.schedules or {}
+        await _all(self._delete(held, kind, look, until) for kind in schedules)
+        operations = suppress(look.observed, held.snapshot)
+        if operations:
+            self._check_time(look, until)
+            await self._patch(held, "treatment", operations, Priority.ENTER)
+        seen = await self._read(held.snapshot.source_id, Priority.VERIFY)
+        left = drift(seen, held.snapshot, escrow=held.text)
+        if left:
+            raise NotDone(f"{held.snapshot.source_name} is not wholly in maintenance: {', '.join(left)}")
+        if held.entered_at is None:
+            entered = replace(held, entered_at=self._now())
+            self._store.holds.keep(entered, self._entry(held, "entered", {}))
+
+    async def _shelter(self, held: Held, look: Look, until: datetime) -> None:
+        """Put the second copy on the source, and see it there."""
+        operations = shelter(look.observed, held.snapshot, held.text)
+        if not operations:
+            return
+        self._check_time(look, until)
+        answer = await self._patch(held, "escrow", operations, Priority.ENTER)
+        if answer is None or answer.escrow != held.text:
+            answer = await self._isc.source(held.snapshot.source_id, priority=Priority.ENTER)
+        if answer.escrow != held.text:
+            raise NotDone(
+                f"{held.snapshot.source_name} does not keep the escrow, so nothing was switched off",
+                hint="does another tool strip unknown connectorAttributes?",
+            )
+
+    async def _delete(self, held: Held, kind: str, look: Look, until: datetime) -> None:
+        self._check_time(look, until)
+        cron = (look.observed.schedules or {}).get(kind, "")
+        await self._journaled(
+            held,
+            {"request": f"DELETE schedule {kind}", "cron": cron},
+            _bodiless(self._isc.delete_schedule(held.snapshot.source_id, kind, priority=Priority.ENTER)),
+        )
+
+    async def restore(self, action: Action) -> None:
+        """Put back what was found, keeping what other people changed meanwhile.
+
+        Raises:
+            MmdError: it is not wholly back, or not verified to be; the snapshot stays open.
+        """
+        held = _held(action.case)
+        snapshot = held.snapshot
+        look = await self._look(action.case, Priority.RESTORE, expected={} if held.entered_at else None)
+        goal = _goal(snapshot, look.observed)
+        operations = undo(look.observed, goal, snapshot.treatment)
+        if operations:
+            await self._patch(held, "treatment undone", operations, Priority.RESTORE)
+        missing = missing_schedules(look.observed.schedules or {}, goal.schedules)
+        await _all(self._create(held, kind, cron) for kind, cron in missing.items())
+        seen = await self._read(snapshot.source_id, Priority.RESTORE)
+        self._verify(snapshot, seen)
+        goal = _goal(snapshot, seen)
+        operations = clear(seen, goal)
+        if operations:
+            await self._patch(held, "own keys off", operations, Priority.RESTORE)
+        self._restored(held, goal, action.reason)
+
+    async def _create(self, held: Held, kind: str, cron: str) -> None:
+        await self._journaled(
+            held,
+            {"request": f"POST schedule {kind}", "cron": cron},
+            _bodiless(
+                self._isc.create_schedule(held.snapshot.source_id, kind, cron, priority=Priority.RESTORE)
+            ),
+        )
+
+    def _verify(self, snapshot: Snapshot, seen: Observation) -> None:
+        """Believe in the restoration only when all but mmd's own keys is as it should be."""
+        goal = _goal(snapshot, seen)
+        left = [operation.path for operation in undo(seen, goal, snapshot.treatment)]
+        left += missing_schedules(seen.schedules or {}, goal.schedules)
+        if left:
+            raise NotDone(f"{snapshot.source_name} is not wholly back: {', '.join(left)}")
+
+    def _restored(self, held: Held, goal: Fields, reason: str) -> None:
+        snapshot = replace(held.snapshot, after=goal)
+        done = replace(held, snapshot=snapshot, restored_at=self._now())
+        kept: list[Json] = list(foreign_edits(snapshot))
+        self._store.holds.keep(done, self._entry(held, "restored", {"reason": reason, "kept": kept}))
+
+    async def _look(
+        self, case: Case, priority: Priority, *, expected: Mapping[str, str] | None = None
+    ) -> Look:
+        """Read source and schedules until two reads in a row agree; the pass's own read counts as the first.
+
+        Schedules are read once, unless they surprise: `expected` is what mmd itself left there, if anything.
+
+        Raises:
+            Garbled: no two reads agree, or they are older than mmd's last write (reliability.md F2).
+        """
+        before, surprise = case.observed, None
+        for attempt in range(READS):
+            if attempt:
+                await self._sleep(PAUSE)
+            at = self._monotonic()
+            seen = await self._read(case.source_id, priority)
+            settled = expected is None or seen.schedules in (expected, surprise)
+            if before is not None and _same(before, seen) and settled and not self._stale(case, seen):
+                return Look(seen, at)
+            before, surprise = seen, seen.schedules
+        raise Garbled(f"{case.source_name} looks different at every read", hint="it is read again soon")
+
+    async def _read(self, source_id: str, priority: Priority) -> Observation:
+        source, schedules = await asyncio.gather(
+            self._isc.source(source_id, priority=priority), self._isc.schedules(source_id, priority=priority)
+        )
+        if not source.complete:
+            raise Garbled(f"{source.name} came without features or connectorAttributes")
+        return replace(source, schedules=schedules)
+
+    def _stale(self, case: Case, seen: Observation) -> bool:
+        """Whether an answer is older than what mmd wrote last."""
+        fence = case.held.written_at if case.held else self._last_write(case)
+        if fence is None or seen.modified is None:
+            return False
+        return seen.modified < fence and self._now() - fence < FENCE
+
+    def _last_write(self, case: Case) -> datetime | None:
+        last = self._last_released(case)
+        return last.written_at if last else None
+
+    def _recent_schedules(self, case: Case) -> Mapping[str, str] | None:
+        last = self._last_released(case)
+        return last.snapshot.after.schedules if last else None
+
+    def _last_released(self, case: Case) -> Held | None:
+        since = self._now() - FENCE
+        return self._store.holds.last_released([case.source_id], since).get(case.source_id)
+
+    def _check_time(self, look: Look, until: datetime) -> None:
+        """Destroy nothing after the end, or on the word of an old read: a frozen process may wake up here."""
+        if self._now() >= until:
+            raise TooLate("the window closed while the source was being entered")
+        if self._monotonic() - look.at > FRESH:
+            raise TooLate("too much time has passed since the source was read")
+
+    async def _patch(
+        self, held: Held, what: str, operations: Sequence[Operation], priority: Priority
+    ) -> Observation | None:
+        paths: list[Json] = [f"{operation.op} {operation.path}" for operation in operations]
+        return await self._journaled(
+            held,
+            {"request": f"PATCH {what}", "operations": paths},
+            self._isc.patch_source(held.snapshot.source_id, operations, priority=priority),
+        )
+
+    async def _journaled(
+        self, held: Held, body: dict[str, Json], sending: Awaitable[tuple[Observation | None, str | None]]
+    ) -> Observation | None:
+        """Write the intent, send, write the outcome: an intent without one means "not known"."""
+        self._store.journal.write(self._entry(held, "intent", body))
+        try:
+            answer, tracking_id = await sending
+        except MmdError as error:
+            tracking_id = getattr(error, "tracking_id", None)
+            failure: dict[str, Json] = {"outcome": type(error).__name__.lower(), "tracking_id": tracking_id}
+            self._store.journal.write(
+                self._entry(held, "outcome", {**body, **failure, "error": error.message})
+            )
+            raise
+        entry = self._entry(held, "outcome", {**body, "outcome": "ok", "tracking_id": tracking_id})
+        if answer is not None and answer.modified is not None:
+            self._store.holds.wrote(held.snapshot.id, answer.modified, entry)
+        else:
+            self._store.journal.write(entry)
+        return answer
+
+    def _sealed(self, held: Held) -> Held:
+        return replace(held, text=seal(Escrow(snapshot=held.snapshot, claims=held.claims), self._key))
+
+    def _entry(self, held: Held, kind: str, body: dict[str, Json]) -> Entry:
+        return Entry(
+            at=self._now(),
+            kind=kind,
+            actor=self._actor,
+            source_id=held.snapshot.source_id,
+            window_id=held.claims[0].window_id if held.claims else None,
+            body={"snapshot": held.snapshot.id, "name": held.snapshot.source_name, **body},
+        )
+
+
+def _held(case: Case) -> Held:
+    if case.held is None:
+        raise ValueError(f"{case.source_id} is not held")
+    return case.held
+
+
+def _goal(snapshot: Snapshot, live: Observation) -> Fields:
+    return merge(snapshot.after, snapshot.during, live.fields, snapshot.treatment)
+
+
+def _same(one: Observation, other: Observation) -> bool:
+    """Whether two reads show the same source, as far as mmd may touch it; features are a set."""
+    if not (one.complete and other.complete):
+        return False
+    first, second = one.attributes or {}, other.attributes or {}
+    same_keys = all(
+        (key in first) == (key in second) and canonical(first.get(key)) == canonical(second.get(key))
+        for key in TOUCHED_KEYS
+    )
+    return same_keys and set(one.features or ()) == set(other.features or ())
+
+
+async def _bodiless(sending: Awaitable[str | None]) -> tuple[None, str | None]:
+    """Give a reply without a source the shape of one with."""
+    return None, await sending
+
+
+async def _all(sendings: Iterable[Awaitable[object]]) -> None:
+    """Send side by side; when some fail, the others are still waited for, and the first failure is told."""
+    results = await asyncio.gather(*sendings, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

@@ -1,0 +1,434 @@
+"""One pass: gather, plan, apply. Level, not edge: each pass starts from the windows and the live sources.
+
+The shell's heart, and the only place where what was planned, what is held and what is seen come together. A
+pass never fails as a whole because of one source: what went wrong there is an outcome like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from mmd.amend import left_out
+from mmd.errors import MmdError, Rejected
+from mmd.isc import Priority
+from mmd.plan import WRITES, Action, Case, Interference, Verb, plan
+from mmd.posture import MARKER, OWN_KEYS, Posture
+from mmd.store import Entry, Sighting
+from mmd.windows import begun, next_boundary, wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from mmd.effects import Effects
+    from mmd.isc import Isc
+    from mmd.plan import Held
+    from mmd.posture import Json, Observation
+    from mmd.store import Store
+    from mmd.windows import Occurrence, Window
+
+VERIFY_AFTER: Final = timedelta(seconds=1)  # the pass that sees what this one did
+BACKOFF: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # seconds, by failures in a row of one source
+LOOK_BACK: Final = timedelta(days=31)  # how far back a missed occurrence is still noticed
+SCHEDULES_READ: Final = 20  # held sources whose schedules are read in one pass, in turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one action; `error` is None when it was done."""
+
+    action: Action
+    error: MmdError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What came of a pass. `again_at` (UTC) is when the next one is due, if sooner than the interval."""
+
+    at: datetime
+    outcomes: tuple[Outcome, ...] = ()
+    error: MmdError | None = None
+    again_at: datetime | None = None
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """The outcomes that went wrong."""
+        return tuple(outcome for outcome in self.outcomes if outcome.error is not None)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many actions there were of each verb."""
+        verbs = [outcome.action.verb for outcome in self.outcomes]
+        return {verb.value: verbs.count(verb) for verb in Verb if verb in verbs}
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What a pass knows before it decides. `error` says why sources may be missing from `cases`."""
+
+    windows: tuple[Window, ...]
+    cases: tuple[Case, ...]
+    error: MmdError | None = None
+
+
+@dataclass(slots=True)
+class Trouble:
+    """How often a source failed in a row, and until when it is left alone."""
+
+    failures: int = 0
+    until: datetime | None = None
+
+
+@dataclass(slots=True)
+class Turns:
+    """Whose schedules were read when, so that each held source has its turn."""
+
+    read_at: dict[str, datetime] = field(default_factory=dict)
+
+    def next(self, source_ids: Collection[str], now: datetime, every: timedelta) -> list[str]:
+        """Return those whose turn it is, longest waiting first."""
+        due = [name for name in source_ids if name not in self.read_at or now - self.read_at[name] >= every]
+        return sorted(due, key=lambda name: (name in self.read_at, self.read_at.get(name, now)))[
+            :SCHEDULES_READ
+        ]
+
+
+class Reconciler:
+    """Runs passes, one at a time."""
+
+    def __init__(
+        self,
+        store: Store,
+        isc: Isc,
+        effects: Effects,
+        *,
+        now: Callable[[], datetime],
+        actor: str,
+        interference: Interference = Interference.ENFORCE,
+        sweep: timedelta = timedelta(minutes=5),
+    ) -> None:
+        self._store = store
+        self._isc = isc
+        self._effects = effects
+        self._now = now
+        self._actor = actor
+        self._interference = interference
+        self._sweep = sweep
+        self._trouble: dict[str, Trouble] = {}
+        self._turns = Turns()
+        self._claimed_until: datetime | None = None
+        self.stopping = False
+
+    async def run(self, *, hold_enters: bool = False) -> Report:
+        """One pass. With `hold_enters` nothing new is entered: the clock is not to be trusted."""
+        now = self._now()
+        gathered = await self.gather(now)
+        actions = plan(gathered.cases, interference=self._interference)
+        due = [action for action in actions if self._is_due(action, now, hold_enters=hold_enters)]
+        self._release(due)
+        outcomes = await self._apply(due)
+        self._see(gathered, actions, outcomes)
+        return Report(
+            at=now, outcomes=outcomes, error=gathered.error, again_at=self._again(gathered, outcomes, now)
+        )
+
+    async def plan(self) -> tuple[tuple[Action, ...], MmdError | None]:
+        """What a pass would do now; sends no mutating request and writes nothing."""
+        gathered = await self.gather(self._now(), record=False)
+        return plan(gathered.cases, interference=self._interference), gathered.error
+
+    # -- gather
+    # -----------------------------------------------------------------------------------------------
+
+    async def gather(self, now: datetime, *, record: bool = True) -> Gathered:
+        """Bring together what is planned, what is held, and what is seen."""
+        windows = self._store.plans.current(now, since=LOOK_BACK)
+        if record:
+            windows = self._claim(windows, now)
+        open_now = self.wanted(windows, now)
+        held = self._store.holds.held()
+        watch = {name: pair for name, pair in self._store.holds.to_watch(now).items() if name not in held}
+        observed, error = await self._observe({*open_now, *held, *watch}, now)
+        observed = await self._with_schedules(observed, [name for name in held if name in open_now], now)
+        if record:
+            held |= self._rewatch(watch, observed, now)
+        names = {source.id: source.name for window in windows for source in window.sources}
+        cases = [
+            Case(
+                source_id=source_id,
+                source_name=observed[source_id].name
+                if source_id in observed
+                else _name(source_id, names, held),
+                wanted=open_now.get(source_id, ()),
+                held=held.get(source_id),
+                observed=observed.get(source_id),
+            )
+            for source_id in sorted({*open_now, *held})
+        ]
+        return Gathered(tuple(windows), tuple(cases), error)
+
+    def wanted(
+        self, windows: Iterable[Window], now: datetime
+    ) -> dict[str, tuple[tuple[Window, Occurrence], ...]]:
+        """Return which sources are wanted in maintenance now, each with the open occurrences that want it."""
+        windows = list(windows)
+        exemptions = self._store.plans.exemptions(windows)
+        opened = {
+            source_id: left_out(pairs, source_id, exemptions)
+            for source_id, pairs in wanted(windows, now).items()
+        }
+        return {source_id: pairs for source_id, pairs in opened.items() if pairs}
+
+    def _claim(self, windows: list[Window], now: datetime) -> list[Window]:
+        """Put occurrences that have begun on file: from now on they keep their instants."""
+        since = self._claimed_until or now - LOOK_BACK
+        new = {window.id: begun(window, since, now) for window in windows}
+        found = [item for items in new.values() for item in items]
+        self._claimed_until = now
+        if not found:
+            return windows
+        kinds = {item: "occurrence.begun" if item.closes_at > now else "occurrence.missed" for item in found}
+        entries = [
+            Entry(
+                at=now,
+                kind=kind,
+                actor=self._actor,
+                window_id=item.window_id,
+                body={
+                    "key": item.key,
+                    "opens_at": item.opens_at.isoformat(),
+                    "closes_at": item.closes_at.isoformat(),
+                },
+            )
+            for item, kind in kinds.items()
+        ]
+        self._store.plans.record(found, entries)
+        return [
+            replace(window, recorded=(*window.recorded, *new[window.id])) if new[window.id] else window
+            for window in windows
+        ]
+
+    async def _observe(
+        self, source_ids: set[str], now: datetime
+    ) -> tuple[dict[str, Observation], MmdError | None]:
+        """Read the sources by shared pages; one that no page shows is asked for by its id."""
+        if not source_ids:
+            return {}, None
+        try:
+            seen = await self._pages(sorted(source_ids))
+            return seen | await self._one_by_one(sorted(source_ids - seen.keys())), None
+        except MmdError as error:
+            self._store.sightings.fail(source_ids, at=now, reason=error.message)
+            return {}, error
+
+    async def _pages(self, source_ids: list[str]) -> dict[str, Observation]:
+        seen: dict[str, Observation] = {}
+        try:
+            async for page in self._isc.pages(ids=source_ids, priority=Priority.RESTORE):
+                seen |= {
+                    observed.source_id: observed for observed in page if observed.source_id in source_ids
+                }
+        except Rejected:  # a tenant that does not know the filter `id in (...)`
+            return {}
+        return seen
+
+    async def _one_by_one(self, source_ids: list[str]) -> dict[str, Observation]:
+        """Ask for single sources; one that ISC does not have, or not wholly, stays unknown."""
+        seen = await asyncio.gather(
+            *(self._isc.source(source_id, priority=Priority.RESTORE) for source_id in source_ids),
+            return_exceptions=True,
+        )
+        for found in seen:
+            if isinstance(found, BaseException) and not isinstance(found, MmdError):
+                raise found
+        return {
+            name: found
+            for name, found in zip(source_ids, seen, strict=True)
+            if not isinstance(found, BaseException)
+        }
+
+    async def _with_schedules(
+        self, seen: dict[str, Observation], source_ids: Collection[str], now: datetime
+    ) -> dict[str, Observation]:
+        """Read the schedules of some held sources, in turn: one that came back shows nowhere else."""
+        turn = self._turns.next([name for name in source_ids if name in seen], now, self._sweep)
+        found = await asyncio.gather(
+            *(self._isc.schedules(name, priority=Priority.VERIFY) for name in turn), return_exceptions=True
+        )
+        for name, schedules in zip(turn, found, strict=True):
+            if isinstance(schedules, dict):
+                self._turns.read_at[name] = now
+                seen[name] = replace(seen[name], schedules=schedules)
+            elif not isinstance(schedules, MmdError):
+                raise schedules
+        return seen
+
+    def _rewatch(
+        self,
+        watch: Mapping[str, tuple[Held, datetime]],
+        observed: Mapping[str, Observation],
+        now: datetime,
+    ) -> dict[str, Held]:
+        """Hold a released source again when something of mmd's own is on it after all (reliability.md F1)."""
+        again: dict[str, Held] = {}
+        for source_id, (last, released_at) in watch.items():
+            seen = observed.get(source_id)
+            if seen is None or not seen.complete:
+                continue
+            if left_behind(seen, last):
+                reason: dict[str, Json] = {"reason": "mmd's own values are on a source that was restored"}
+                self._store.holds.reopen(last.snapshot.id, self._entry("reopened", last, reason))
+                again[source_id] = replace(last, restored_at=None)
+            else:
+                self._store.holds.watched(last.snapshot.id, released_at, now)
+        return again
+
+    # -- apply
+    # ------------------------------------------------------------------------------------------------
+
+    def _is_due(self, action: Action, now: datetime, *, hold_enters: bool) -> bool:
+        if hold_enters and action.verb is Verb.ENTER:
+            return False
+        trouble = self._trouble.get(action.source_id)
+        waiting = trouble is not None and trouble.until is not None and now < trouble.until
+        return not (waiting and action.verb in WRITES)
+
+    def _release(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            if action.verb is Verb.RELEASE and action.case.held is not None:
+                held = action.case.held
+                entry = self._entry("released", held, {"reason": action.reason})
+                self._store.holds.release(held.snapshot.id, entry)
+
+    async def _apply(self, actions: Iterable[Action]) -> tuple[Outcome, ...]:
+        return tuple(await asyncio.gather(*(self._attempt(action) for action in actions)))
+
+    async def _attempt(self, action: Action) -> Outcome:
+        """Do one action; whatever goes wrong stays with its source."""
+        if action.verb not in WRITES or self.stopping:
+            return Outcome(action=action)
+        try:
+            await self._do(action)
+        except MmdError as error:
+            self._failed(action, error)
+            return Outcome(action=action, error=error)
+        except Exception as error:  # noqa: BLE001 - a defect with one source must not stop the others
+            defect = MmdError(f"unexpected {type(error).__name__}: {error}", hint="please report it")
+            self._failed(action, defect)
+            return Outcome(action=action, error=defect)
+        self._trouble.pop(action.source_id, None)
+        self._turns.read_at[action.source_id] = self._now()
+        return Outcome(action=action)
+
+    async def _do(self, action: Action) -> None:
+        match action.verb:
+            case Verb.ENTER:
+                await self._effects.enter(action)
+            case Verb.REENTER:
+                await self._effects.reenter(action)
+            case _:
+                await self._effects.restore(action)
+
+    def _failed(self, action: Action, error: MmdError) -> None:
+        """Leave the source alone for a while; when ISC refuses the treatment, for the whole occurrence."""
+        trouble = self._trouble.setdefault(action.source_id, Trouble())
+        wait = BACKOFF[min(trouble.failures, len(BACKOFF) - 1)]
+        trouble.failures += 1
+        trouble.until = self._now() + timedelta(seconds=wait)
+        body: dict[str, Json] = {
+            "name": action.source_name,
+            "verb": action.verb.value,
+            "error": error.message,
+        }
+        entry = Entry(at=self._now(), kind="failed", actor=self._actor, source_id=action.source_id, body=body)
+        if isinstance(error, Rejected) and action.verb in (Verb.ENTER, Verb.REENTER):
+            trouble.until = None  # what was done already is undone at once
+            out = [(window.id, item.key, action.source_id) for window, item in action.case.wanted]
+            self._store.plans.exempt(out, reason=f"ISC refused: {error.message}", entry=entry)
+        else:
+            self._store.journal.write(entry)
+
+    # -- afterwards
+    # ---------------------------------------------------------------------------------------------
+
+    def _see(self, gathered: Gathered, actions: Iterable[Action], outcomes: Iterable[Outcome]) -> None:
+        """Keep what was seen, as it is after what was done."""
+        done = {outcome.action.source_id: outcome for outcome in outcomes}
+        sightings = []
+        for action in actions:
+            seen = action.case.observed
+            if seen is None or not seen.complete:
+                continue
+            outcome = done.get(action.source_id)
+            posture = _posture_after(action, outcome)
+            error = outcome.error.message if outcome and outcome.error else ""
+            sightings.append(
+                Sighting(
+                    source_id=action.source_id,
+                    name=seen.name,
+                    connector=seen.connector,
+                    posture=posture,
+                    reason=error or action.reason,
+                    observed_at=self._now(),
+                )
+            )
+        self._store.sightings.save(sightings)
+        unseen = [case.source_id for case in gathered.cases if case.observed is None]
+        if unseen and gathered.error is None:
+            self._store.sightings.fail(unseen, at=self._now(), reason="ISC does not list the source")
+
+    def _again(self, gathered: Gathered, outcomes: Iterable[Outcome], now: datetime) -> datetime | None:
+        """When the next pass is due: to see what was done, to try again, at the next boundary or watch."""
+        later = self._now()
+        due = [trouble.until for trouble in self._trouble.values() if trouble.until]
+        if gathered.error is not None:
+            due.append(later + VERIFY_AFTER * 2)
+        if any(outcome.action.verb in WRITES and outcome.error is None for outcome in outcomes):
+            due.append(later + VERIFY_AFTER)
+        if any(outcome.error is not None and _is_refused(outcome) for outcome in outcomes):
+            due.append(later)
+        due += [at for at in (next_boundary(gathered.windows, now), self._store.holds.next_watch()) if at]
+        return min(due, default=None)
+
+    def _entry(self, kind: str, held: Held, body: dict[str, Json]) -> Entry:
+        return Entry(
+            at=self._now(),
+            kind=kind,
+            actor=self._actor,
+            source_id=held.snapshot.source_id,
+            window_id=held.claims[0].window_id if held.claims else None,
+            body={"snapshot": held.snapshot.id, "name": held.snapshot.source_name, **body},
+        )
+
+
+def left_behind(seen: Observation, last: Held) -> bool:
+    """Whether what is on a released source is mmd's own doing, and nobody else's.
+
+    Its escrow is a proof. So is the marker with every value of the treatment, unless the forum's cron keys
+    are there as well: then a person has used the form since.
+    """
+    if seen.escrow is not None:
+        return seen.escrow == last.text
+    own = seen.attributes or {}
+    crons = [key for key in OWN_KEYS if key != MARKER and key in own]
+    during = last.snapshot.during
+    return seen.marked and not crons and set(seen.fields.features) == set(during.features)
+
+
+def _name(source_id: str, names: Mapping[str, str], held: Mapping[str, Held]) -> str:
+    if source_id in held:
+        return held[source_id].snapshot.source_name
+    return names.get(source_id, source_id)
+
+
+def _posture_after(action: Action, outcome: Outcome | None) -> Posture:
+    """Return the posture a source is left in: verified by the action itself where there was one."""
+    if outcome is None or outcome.error is not None or action.verb not in WRITES:
+        return action.case.posture
+    return Posture.NORMAL if action.verb is Verb.RESTORE else Posture.MAINTENANCE
+
+
+def _is_refused(outcome: Outcome) -> bool:
+    return isinstance(outcome.error, Rejected) and outcome.action.verb is not Verb.RESTORE

@@ -1,0 +1,84 @@
+"""The store: one SQLite file, values in and values out.
+
+`Store` is the door; each subject has its own module. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from mmd.store.database import (
+    HEAD,
+    Damaged,
+    Database,
+    backup,
+    check,
+    check_mode,
+    create_file,
+    must_be_new,
+    open_database,
+    revision_of,
+    rows,
+    upgrade_file,
+)
+from mmd.store.holds import Holds
+from mmd.store.journal import Entry, Journal
+from mmd.store.plans import Plans, new_id
+from mmd.store.service import DaemonRow, Service
+from mmd.store.sightings import Sighting, Sightings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+__all__ = [
+    "HEAD",
+    "DaemonRow",
+    "Damaged",
+    "Entry",
+    "Sighting",
+    "Store",
+    "backup",
+    "check",
+    "check_mode",
+    "create_file",
+    "must_be_new",
+    "new_id",
+    "revision_of",
+    "rows",
+    "upgrade_file",
+]
+
+
+class Store:
+    """An open database, by subject."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.plans = Plans(database)
+        self.holds = Holds(database)
+        self.journal = Journal(database)
+        self.sightings = Sightings(database)
+        self.service = Service(database)
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = False, upgrade: bool = False) -> Store:
+        """Open the file; see `open_database` for what is refused."""
+        return cls(open_database(path, create=create, upgrade=upgrade))
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a file; without one, everything read is empty."""
+        return self.database.path is not None
+
+    def close(self) -> None:
+        """Close the file."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,188 @@
+"""Snapshots: what to go back to. First copy wins; none is ever deleted here."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+
+from mmd.errors import Conflict
+from mmd.escrow import claims_from_json, claims_to_json, digest, fields_from_json, fields_to_json
+from mmd.plan import Held
+from mmd.posture import Snapshot, Treatment, canonical
+from mmd.store.database import Damaged
+from mmd.store.journal import append
+from mmd.store.schema import snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from mmd.store.database import Database
+    from mmd.store.journal import Entry
+
+# A released source is looked at again: whatever a frozen process or a late packet did after the restoration
+# is still undone (reliability.md F1).
+WATCH: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(days=1))
+
+
+class Holds:
+    """The snapshots on file."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def take(self, held: Held, entry: Entry) -> None:
+        """Commit a snapshot; when this returns it is on the disk.
+
+        Raises:
+            Conflict: the source is held already.
+        """
+        row = _row(held)
+        try:
+            with self._database.write() as connection:
+                connection.execute(snapshot.insert().values(**row))
+                append(connection, entry)
+        except sa.exc.IntegrityError as error:
+            raise Conflict(f"{held.snapshot.source_name} is held already") from error
+
+    def keep(self, held: Held, entry: Entry) -> None:
+        """Commit what may change of an open snapshot: not what the source looked like before, for one."""
+        row = _row(held)
+        for fixed in ("id", "source_id", "taken_at", "before", "digest", "written_at"):
+            row.pop(fixed)
+        self._update(held.snapshot.id, row, entry)
+
+    def wrote(self, snapshot_id: str, at: datetime, entry: Entry) -> None:
+        """Note ISC's `modified` after a write of ours, with the write's outcome."""
+        self._update(snapshot_id, {"written_at": at}, entry)
+
+    def release(self, snapshot_id: str, entry: Entry) -> None:
+        """The source is back: close the snapshot, keep it, and look at the source again later."""
+        self._update(snapshot_id, {"released_at": entry.at, "watch_at": entry.at + WATCH[0]}, entry)
+
+    def reopen(self, snapshot_id: str, entry: Entry) -> None:
+        """The source is not back after all: hold it again."""
+        self._update(snapshot_id, {"released_at": None, "restored_at": None, "watch_at": None}, entry)
+
+    def watched(self, snapshot_id: str, released_at: datetime, now: datetime) -> None:
+        """The source was looked at after its release: say when to look next, if at all."""
+        later = [released_at + after for after in WATCH if released_at + after > now]
+        values = {"watch_at": min(later, default=None)}
+        with self._database.write() as connection:
+            connection.execute(snapshot.update().where(snapshot.c.id == snapshot_id).values(**values))
+
+    def held(self, source_id: str | None = None) -> dict[str, Held]:
+        """Return the open snapshots by source id.
+
+        Raises:
+            Damaged: a row is not what was written.
+        """
+        query = sa.select(snapshot).where(snapshot.c.released_at.is_(None))
+        if source_id is not None:
+            query = query.where(snapshot.c.source_id == source_id)
+        return {row["source_id"]: _held(row) for row in self._rows(query)}
+
+    def to_watch(self, now: datetime) -> dict[str, tuple[Held, datetime]]:
+        """Return the released snapshots whose source is to be looked at now, with the instant of release."""
+        query = sa.select(snapshot).where(snapshot.c.watch_at <= now)
+        return {row["source_id"]: (_held(row), row["released_at"]) for row in self._rows(query)}
+
+    def next_watch(self) -> datetime | None:
+        """Return when the next released source is to be looked at again."""
+        query = sa.select(sa.func.min(snapshot.c.watch_at).label("at")).where(
+            snapshot.c.watch_at.is_not(None)
+        )
+        with self._database.read() as connection:
+            found: datetime | None = connection.execute(query).scalar()
+        return found
+
+    def last_released(self, source_ids: Collection[str], since: datetime) -> dict[str, Held]:
+        """Return the newest snapshot released since an instant, by source."""
+        query = (
+            sa.select(snapshot)
+            .where(snapshot.c.released_at >= since)
+            .where(snapshot.c.source_id.in_(list(source_ids)[:500]))
+            .order_by(snapshot.c.released_at)
+        )
+        return {row["source_id"]: _held(row) for row in self._rows(query)}
+
+    def history(self, source_id: str) -> list[tuple[Held, datetime | None]]:
+        """Return every snapshot of a source, oldest first, each with its release if it has one."""
+        query = sa.select(snapshot).where(snapshot.c.source_id == source_id).order_by(snapshot.c.taken_at)
+        return [(_held(row), row["released_at"]) for row in self._rows(query)]
+
+    def damaged(self) -> list[str]:
+        """Say of which snapshots, open or not, the row is not what was written."""
+        with self._database.read() as connection:
+            known = connection.execute(sa.select(snapshot.c.id, snapshot.c.source_name)).all()
+        return [
+            f"the snapshot {snapshot_id} of {name} is not what was written"
+            for snapshot_id, name in known
+            if not self._is_whole(snapshot_id)
+        ]
+
+    def _is_whole(self, snapshot_id: str) -> bool:
+        try:
+            for row in self._rows(sa.select(snapshot).where(snapshot.c.id == snapshot_id)):
+                _held(row)
+        except (Damaged, ValueError, KeyError, TypeError, AttributeError):
+            return False
+        return True
+
+    def _rows(self, query: sa.Select[tuple[object, ...]]) -> list[sa.RowMapping]:
+        with self._database.read() as connection:
+            return list(connection.execute(query).mappings())
+
+    def _update(self, snapshot_id: str, values: dict[str, object], entry: Entry) -> None:
+        with self._database.write() as connection:
+            connection.execute(snapshot.update().where(snapshot.c.id == snapshot_id).values(**values))
+            append(connection, entry)
+
+
+def _row(held: Held) -> dict[str, object]:
+    kept = held.snapshot
+    return {
+        "id": kept.id,
+        "source_id": kept.source_id,
+        "source_name": kept.source_name,
+        "treatment": kept.treatment.value,
+        "taken_at": kept.taken_at,
+        "before": canonical(fields_to_json(kept.before)),
+        "digest": digest(kept.before),
+        "after": canonical(fields_to_json(kept.after)),
+        "claims": canonical(claims_to_json(held.claims)),
+        "text": held.text,
+        "entered_at": held.entered_at,
+        "restored_at": held.restored_at,
+        "enforced": held.enforced,
+        "written_at": held.written_at,
+    }
+
+
+def _held(row: sa.RowMapping) -> Held:
+    before = fields_from_json(json.loads(row["before"]))
+    if digest(before) != row["digest"]:
+        raise Damaged(
+            f"the snapshot of {row['source_name']} is not what was written",
+            hint="restore a backup of the database, or move it away and run `mmd recover`",
+        )
+    kept = Snapshot(
+        id=row["id"],
+        source_id=row["source_id"],
+        source_name=row["source_name"],
+        treatment=Treatment(row["treatment"]),
+        taken_at=row["taken_at"],
+        before=before,
+        after=fields_from_json(json.loads(row["after"])),
+    )
+    return Held(
+        snapshot=kept,
+        claims=claims_from_json(json.loads(row["claims"])),
+        text=row["text"],
+        entered_at=row["entered_at"],
+        restored_at=row["restored_at"],
+        enforced=row["enforced"],
+        written_at=row["written_at"],
+    )

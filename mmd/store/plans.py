@@ -1,0 +1,216 @@
+"""Windows, their occurrences on file, and exemptions: what people planned."""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as insert_or
+
+from mmd.amend import over_at
+from mmd.store.journal import append
+from mmd.store.schema import exemption, occurrence, window, window_source
+from mmd.windows import Occurrence, SourceRef, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from mmd.store.database import Database
+    from mmd.store.journal import Entry
+
+Exemption = tuple[str, str, str]  # window id, occurrence key, source id
+# No letters that read alike: people type these ids at night.
+_ALPHABET: Final = "23456789abcdefghjkmnpqrstuvwxyz"
+_ID_LENGTH: Final = 6
+
+
+def new_id() -> str:
+    """Return a short random id for a window."""
+    return "w" + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
+
+
+class Plans:
+    """The windows on file."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, planned: Window, entry: Entry) -> None:
+        """Put a new window on file."""
+        with self._database.write() as connection:
+            connection.execute(window.insert().values(**_window_row(planned)))
+            connection.execute(window_source.insert(), _source_rows(planned))
+            _record(connection, planned.recorded)
+            append(connection, entry)
+
+    def save(self, changed: Window, entry: Entry) -> None:
+        """Put a changed window on file: its definition, and the occurrences that are now recorded."""
+        with self._database.write() as connection:
+            row = _window_row(changed)
+            connection.execute(window.update().where(window.c.id == changed.id).values(**row))
+            connection.execute(window_source.delete().where(window_source.c.window_id == changed.id))
+            connection.execute(window_source.insert(), _source_rows(changed))
+            _record(connection, changed.recorded)
+            append(connection, entry)
+
+    def record(self, begun: Sequence[Occurrence], entries: Sequence[Entry]) -> None:
+        """Put occurrences that have begun on file; those already there stay as they are."""
+        with self._database.write() as connection:
+            for item in begun:
+                insertion = insert_or(occurrence).values(**_occurrence_row(item))
+                connection.execute(insertion.on_conflict_do_nothing())
+            append(connection, *entries)
+
+    def get(self, window_id: str) -> Window | None:
+        """Return one window, or None."""
+        found = self._load(sa.select(window).where(window.c.id == window_id))
+        return found[0] if found else None
+
+    def current(self, now: datetime, *, since: timedelta = timedelta(0)) -> list[Window]:
+        """Return the windows that are not over at `now`, or were not `since` before it."""
+        alive = sa.or_(window.c.over_at.is_(None), window.c.over_at > now - since)
+        return self._load(sa.select(window).where(alive), recorded_since=now - since)
+
+    def all(self, *, sources: Collection[str] | None = None) -> list[Window]:
+        """Return all windows, or those that name one of the sources."""
+        query = sa.select(window).order_by(window.c.created_at, window.c.id)
+        if sources is not None:
+            chosen = sa.select(window_source.c.window_id).where(window_source.c.source_id.in_(sources))
+            query = query.where(window.c.id.in_(chosen))
+        return self._load(query)
+
+    def exemptions(self, windows: Iterable[Window]) -> frozenset[Exemption]:
+        """Return which sources are left out of which occurrences of these windows."""
+        ids = [planned.id for planned in windows]
+        rows = self._chunks(sa.select(exemption), exemption.c.window_id, ids)
+        return frozenset((row["window_id"], row["key"], row["source_id"]) for row in rows)
+
+    def exempt(self, left_out: Sequence[Exemption], *, reason: str, entry: Entry) -> None:
+        """Leave a source out of occurrences; doing it twice changes nothing."""
+        with self._database.write() as connection:
+            for window_id, key, source_id in left_out:
+                insertion = insert_or(exemption).values(
+                    window_id=window_id,
+                    key=key,
+                    source_id=source_id,
+                    at=entry.at,
+                    actor=entry.actor,
+                    reason=reason,
+                )
+                connection.execute(insertion.on_conflict_do_nothing())
+            append(connection, entry)
+
+    def _load(self, query: sa.Select[Any], *, recorded_since: datetime | None = None) -> list[Window]:
+        with self._database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        ids = [row["id"] for row in rows]
+        sources: defaultdict[str, list[SourceRef]] = defaultdict(list)
+        for row in self._chunks(sa.select(window_source), window_source.c.window_id, ids):
+            sources[row["window_id"]].append(SourceRef(row["source_id"], row["source_name"]))
+        kept = sa.select(occurrence)
+        if recorded_since is not None and rows:  # a rule of ten years has thousands on file
+            longest = timedelta(seconds=max(row["duration_seconds"] for row in rows))
+            # One that was ended early must still be known while its definition would have it open.
+            kept = kept.where(occurrence.c.opens_at > recorded_since - longest - timedelta(days=2))
+        recorded: defaultdict[str, list[Occurrence]] = defaultdict(list)
+        for row in self._chunks(kept, occurrence.c.window_id, ids):
+            recorded[row["window_id"]].append(_occurrence(row))
+        return [_window(row, sources[row["id"]], recorded[row["id"]]) for row in rows]
+
+    def _chunks(
+        self, query: sa.Select[Any], column: sa.Column[str], ids: Sequence[str]
+    ) -> list[sa.RowMapping]:
+        """Run a query for many ids, within SQLite's limit of bound values."""
+        rows: list[sa.RowMapping] = []
+        with self._database.read() as connection:
+            for start in range(0, len(ids), 500):
+                chosen = query.where(column.in_(ids[start : start + 500]))
+                rows += connection.execute(chosen).mappings().all()
+        return rows
+
+
+def _record(connection: sa.Connection, recorded: Iterable[Occurrence]) -> None:
+    for item in recorded:
+        row = _occurrence_row(item)
+        insertion = insert_or(occurrence).values(**row)
+        changed = {name: row[name] for name in ("opens_at", "closes_at", "skipped")}
+        connection.execute(insertion.on_conflict_do_update(index_elements=["window_id", "key"], set_=changed))
+
+
+def _window_row(planned: Window) -> dict[str, object]:
+    return {
+        "id": planned.id,
+        "starts_local": planned.starts_local.isoformat(),
+        "fold": planned.fold,
+        "timezone": planned.timezone,
+        "duration_seconds": int(planned.duration.total_seconds()),
+        "repeat": planned.repeat,
+        "until": planned.until,
+        "reason": planned.reason,
+        "ticket": planned.ticket,
+        "owner": planned.owner,
+        "created_by": planned.created_by,
+        "created_at": planned.created_at,
+        "treatment": planned.treatment,
+        "effective_from": planned.effective_from,
+        "cancelled_at": planned.cancelled_at,
+        "over_at": over_at(planned),
+    }
+
+
+def _source_rows(planned: Window) -> list[dict[str, str]]:
+    return [
+        {"window_id": planned.id, "source_id": source.id, "source_name": source.name}
+        for source in planned.sources
+    ]
+
+
+def _occurrence_row(item: Occurrence) -> dict[str, object]:
+    return {
+        "window_id": item.window_id,
+        "key": item.key,
+        "opens_at": item.opens_at,
+        "closes_at": item.closes_at,
+        "skipped": int(item.skipped),
+    }
+
+
+def _occurrence(row: sa.RowMapping) -> Occurrence:
+    return Occurrence(
+        window_id=row["window_id"],
+        key=row["key"],
+        opens_at=row["opens_at"],
+        closes_at=row["closes_at"],
+        skipped=bool(row["skipped"]),
+    )
+
+
+def _window(row: sa.RowMapping, sources: list[SourceRef], recorded: list[Occurrence]) -> Window:
+    same = {
+        name: row[name]
+        for name in (
+            "id",
+            "fold",
+            "timezone",
+            "repeat",
+            "until",
+            "reason",
+            "ticket",
+            "owner",
+            "created_by",
+            "created_at",
+            "treatment",
+            "effective_from",
+            "cancelled_at",
+        )
+    }
+    return Window(
+        sources=tuple(sorted(sources, key=lambda source: source.name)),
+        starts_local=datetime.fromisoformat(row["starts_local"]),
+        duration=timedelta(seconds=row["duration_seconds"]),
+        recorded=tuple(sorted(recorded, key=lambda item: item.opens_at)),
+        **same,
+    )
