@@ -373,10 +373,8 @@ def test_the_type_of_a_schedule_cannot_be_changed() -> None:
 
 def test_a_duplicate_schedule_goes_by_its_switch() -> None:
     with simulated() as peer:
-        path, schedule = (
-            peer.source("Workday") + "/schedules",
-            {"type": ACCOUNT, "cronExpression": "0 0 1 * * ?"},
-        )
+        path = peer.source("Workday") + "/schedules"
+        schedule = {"type": ACCOUNT, "cronExpression": "0 0 1 * * ?"}
         assert peer.post(path, schedule).status_code == 400
         peer.sim.switches.duplicate_schedule = "409"
         assert peer.post(path, schedule).status_code == 409
