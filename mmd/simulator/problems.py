@@ -20,7 +20,7 @@ _STANDARD: dict[int, tuple[str, str]] = {
 }
 
 
-class Problem(Exception):  # noqa: N818 - a refusal is an answer here, not an error of the simulator
+class Problem(Exception):
     """A refusal: the HTTP status, ISC's detail code and one sentence."""
 
     def __init__(self, status: int, text: str = "", *, code: str = "") -> None:

@@ -12,7 +12,7 @@ _VERSIONED = re.compile(r"/(?P<version>v3|v2024|v2025|v2026)(?P<rest>/.*)")
 _PER_SERVICE = re.compile(r"/(?P<service>[a-z-]+)/v1(?P<rest>/.*)?")
 
 
-class Dropped(Exception):  # noqa: N818 - it is an event, not an error
+class Dropped(Exception):
     """The connection ends here, without an answer."""
 
 
