@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeVar
 from mmd.errors import Refused
 from mmd.secret import Secret
 from mmd.when import parse_duration
+from mmd.windows import zone_named
 
 T = TypeVar("T")
 Reader = Callable[[object], T]
@@ -65,9 +66,10 @@ def span(value: object) -> timedelta:
     """A duration, zero allowed."""
     if isinstance(value, str) and re.fullmatch(r"0+[smhd]?", value):
         return timedelta(0)
-    if not isinstance(value, str):
-        raise Refused('must be a duration such as "30s", "90m" or "1h30m"')
-    return parse_duration(value)
+    try:
+        return parse_duration(text(value))
+    except Refused:
+        raise Refused('must be a duration such as "30s", "90m" or "1h30m", at most 366 days') from None
 
 
 def period(value: object) -> timedelta:
@@ -85,14 +87,11 @@ def lead(value: object) -> timedelta | Literal["auto"]:
 
 def zone(value: object) -> str:
     """The name of a time zone this machine knows."""
-    import zoneinfo  # noqa: PLC0415 - only for a configuration that names a zone
-
     name = text(value)
     try:
-        zoneinfo.ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        hint = nearest(name, zoneinfo.available_timezones())
-        raise Refused("must be a time zone such as Europe/Berlin", hint=hint) from None
+        zone_named(name)
+    except Refused as refusal:
+        raise Refused("must be a time zone such as Europe/Berlin", hint=refusal.hint) from None
     return name
 
 
