@@ -334,7 +334,7 @@ _NO_NEXT: Final = 12 * 9999
 class _Rule:
     """The parts of a rule, in canonical order, under their own names."""
 
-    freq: str = ""
+    freq: str
     interval: int = 1
     count: int | None = None
     until: str = ""
@@ -375,6 +375,8 @@ def parse_repeat(text: str) -> str:
 def _rule(text: str) -> _Rule:
     if len(text) > _LONGEST_RULE or not text.isascii():
         raise Refused(f"a repeat has at most {_LONGEST_RULE} plain characters", hint=_EXAMPLES)
+    if "FREQ=" not in text.upper():
+        raise Refused("a repeat needs FREQ", hint=_EXAMPLES)
     values: dict[str, Any] = {}
     for part in text.strip(" ").upper().removeprefix("RRULE:").split(";"):
         name, _, value = part.partition("=")
@@ -400,7 +402,6 @@ def _refuse_nonsense(rule: _Rule) -> None:
     most = 53 if rule.freq == "YEARLY" and not rule.bymonth else 5
     days = bool(rule.bymonth or rule.bymonthday or rule.byday)
     for wrong, message, hint in (
-        (not rule.freq, "a repeat needs FREQ", _EXAMPLES),
         (rule.count and rule.until, "COUNT and UNTIL exclude each other", "leave one out"),
         (rule.freq == "WEEKLY" and rule.bymonthday, "BYMONTHDAY does not go with WEEKLY", "use FREQ=MONTHLY"),
         (often and rule.ordinals, "days such as 3TU go with MONTHLY and YEARLY", "use FREQ=MONTHLY"),
