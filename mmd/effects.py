@@ -17,7 +17,7 @@ import time
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mmd.changes import clear, missing_schedules, shelter, suppress, undo
 from mmd.errors import Garbled, MmdError
@@ -40,6 +40,10 @@ READS: Final = 4  # of one source, to find two in a row that agree
 PAUSE: Final = 0.3  # seconds between such reads
 FENCE: Final = timedelta(minutes=5)  # how long ISC may lag behind mmd's own writes
 FRESH: Final = 60.0  # seconds that a read may be old when something is destroyed on its word
+
+
+# What ISC says to a change: the source as it is now, where the answer has it, and the request's tracking id.
+_Reply: TypeAlias = "tuple[Observation | None, str | None]"
 
 
 class NotDone(MmdError):
@@ -163,7 +167,9 @@ class Effects:
         await self._journaled(
             held,
             {"request": f"DELETE schedule {kind}", "cron": cron},
-            _bodiless(self._isc.delete_schedule(held.snapshot.source_id, kind, priority=Priority.ENTER)),
+            lambda: _bodiless(
+                self._isc.delete_schedule(held.snapshot.source_id, kind, priority=Priority.ENTER)
+            ),
         )
 
     async def restore(self, action: Action) -> None:
@@ -193,7 +199,7 @@ class Effects:
         await self._journaled(
             held,
             {"request": f"POST schedule {kind}", "cron": cron},
-            _bodiless(
+            lambda: _bodiless(
                 self._isc.create_schedule(held.snapshot.source_id, kind, cron, priority=Priority.RESTORE)
             ),
         )
@@ -275,16 +281,16 @@ class Effects:
         return await self._journaled(
             held,
             {"request": f"PATCH {what}", "operations": paths},
-            self._isc.patch_source(held.snapshot.source_id, operations, priority=priority),
+            lambda: self._isc.patch_source(held.snapshot.source_id, operations, priority=priority),
         )
 
     async def _journaled(
-        self, held: Held, body: dict[str, Json], sending: Awaitable[tuple[Observation | None, str | None]]
+        self, held: Held, body: dict[str, Json], send: Callable[[], Awaitable[_Reply]]
     ) -> Observation | None:
         """Write the intent, send, write the outcome: an intent without one means "not known"."""
         self._store.journal.write(self._entry(held, "intent", body))
         try:
-            answer, tracking_id = await sending
+            answer, tracking_id = await send()
         except MmdError as error:
             tracking_id = getattr(error, "tracking_id", None)
             failure: dict[str, Json] = {"outcome": type(error).__name__.lower(), "tracking_id": tracking_id}

@@ -150,7 +150,7 @@ class Reconciler:
         open_now = self.wanted(windows, now)
         held = self._store.holds.held()
         watch = {name: pair for name, pair in self._store.holds.to_watch(now).items() if name not in held}
-        observed, error = await self._observe({*open_now, *held, *watch}, now)
+        observed, error = await self._observe({*open_now, *held, *watch})
         observed = await self._with_schedules(observed, [name for name in held if name in open_now], now)
         if record:
             held |= self._rewatch(watch, observed, now)
@@ -210,9 +210,7 @@ class Reconciler:
             for window in windows
         ]
 
-    async def _observe(
-        self, source_ids: set[str], now: datetime
-    ) -> tuple[dict[str, Observation], MmdError | None]:
+    async def _observe(self, source_ids: set[str]) -> tuple[dict[str, Observation], MmdError | None]:
         """Read the sources by shared pages; one that no page shows is asked for by its id."""
         if not source_ids:
             return {}, None
@@ -220,7 +218,6 @@ class Reconciler:
             seen = await self._pages(sorted(source_ids))
             return seen | await self._one_by_one(sorted(source_ids - seen.keys())), None
         except MmdError as error:
-            self._store.sightings.fail(source_ids, at=now, reason=error.message)
             return {}, error
 
     async def _pages(self, source_ids: list[str]) -> dict[str, Observation]:
@@ -356,28 +353,23 @@ class Reconciler:
     def _see(self, gathered: Gathered, actions: Iterable[Action], outcomes: Iterable[Outcome]) -> None:
         """Keep what was seen, as it is after what was done."""
         done = {outcome.action.source_id: outcome for outcome in outcomes}
-        sightings = []
-        for action in actions:
-            seen = action.case.observed
-            if seen is None or not seen.complete:
-                continue
-            outcome = done.get(action.source_id)
-            posture = _posture_after(action, outcome)
-            error = outcome.error.message if outcome and outcome.error else ""
-            sightings.append(
-                Sighting(
-                    source_id=action.source_id,
-                    name=seen.name,
-                    connector=seen.connector,
-                    posture=posture,
-                    reason=error or action.reason,
-                    observed_at=self._now(),
-                )
-            )
-        self._store.sightings.save(sightings)
-        unseen = [case.source_id for case in gathered.cases if case.observed is None]
-        if unseen and gathered.error is None:
-            self._store.sightings.fail(unseen, at=self._now(), reason="ISC does not list the source")
+        seen = [action for action in actions if action.case.observed and action.case.observed.complete]
+        self._store.sightings.save(self._sighting(action, done.get(action.source_id)) for action in seen)
+        unseen = {action.source_id: action.source_name for action in actions if action not in seen}
+        reason = gathered.error.message if gathered.error else "ISC does not show the source, or not wholly"
+        self._store.sightings.fail(unseen, at=self._now(), reason=reason)
+
+    def _sighting(self, action: Action, outcome: Outcome | None) -> Sighting:
+        error = outcome.error.message if outcome and outcome.error else ""
+        observed = action.case.observed
+        return Sighting(
+            source_id=action.source_id,
+            name=action.source_name,
+            connector=observed.connector if observed else "",
+            posture=_posture_after(action, outcome),
+            reason=error or action.reason,
+            observed_at=self._now(),
+        )
 
     def _again(self, gathered: Gathered, outcomes: Iterable[Outcome], now: datetime) -> datetime | None:
         """When the next pass is due: to see what was done, to try again, at the next boundary or watch."""

@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mmd.isc import Isc
     from mmd.store import Store
 
-pass_app = click.make_pass_decorator(object)
+AnyCommand = TypeVar("AnyCommand", bound=click.Command)
 
 
 class App:
@@ -95,7 +95,7 @@ class App:
             raise Refused("not confirmed; nothing was changed")
 
 
-def config_option(command: click.Command) -> click.Command:
+def config_option(command: AnyCommand) -> AnyCommand:
     """Let a command take --config after its name as well as before."""
 
     def replace_app(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:

@@ -32,7 +32,8 @@ def run(app: App) -> None:
 
     loaded = app.config
     secret = config.client_secret(loaded)
-    log.configure(loaded.log.level, loaded.log.format, hidden=[secret])
+    hidden = [secret, *loaded.alerts.urls, loaded.alerts.heartbeat_url]
+    log.configure(loaded.log.level, loaded.log.format, hidden=hidden)
     asyncio.run(_serve(app))
 
 

@@ -12,7 +12,7 @@ from mmd.posture import Posture
 from mmd.store.schema import observation
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from mmd.store.database import Database
@@ -50,14 +50,32 @@ class Sightings:
                 insertion.on_conflict_do_update(index_elements=["source_id"], set_=changed), rows
             )
 
-    def fail(self, source_ids: Collection[str], *, at: datetime, reason: str) -> None:
-        """Note since when sources cannot be read; what was seen before stays."""
-        first = sa.func.coalesce(observation.c.failed_at, sa.bindparam("at", at, type_=sa.Text))
+    def fail(self, names: Mapping[str, str], *, at: datetime, reason: str) -> None:
+        """Note since when sources (names by id) cannot be read; when they were last seen stays."""
+        rows = [
+            {
+                "source_id": source_id,
+                "name": name,
+                "connector": "",
+                "posture": Posture.UNKNOWN.value,
+                "reason": "",
+                "observed_at": at,
+                "failed_at": at,
+                "failure": reason,
+            }
+            for source_id, name in names.items()
+        ]
+        if not rows:
+            return
+        insertion = insert_or(observation)
+        changed = {
+            "posture": Posture.UNKNOWN.value,
+            "failed_at": sa.func.coalesce(observation.c.failed_at, insertion.excluded.failed_at),
+            "failure": reason,
+        }
         with self._database.write() as connection:
             connection.execute(
-                observation.update()
-                .where(observation.c.source_id.in_(list(source_ids)))
-                .values(failed_at=first, failure=reason, posture=Posture.UNKNOWN.value)
+                insertion.on_conflict_do_update(index_elements=["source_id"], set_=changed), rows
             )
 
     def all(self, source_ids: Collection[str] | None = None) -> dict[str, Sighting]:
