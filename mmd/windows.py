@@ -17,7 +17,7 @@ import heapq
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -191,7 +191,7 @@ def check_repeat(window: Window) -> None:
         Refused: it will not.
     """
     asked_for = max(window.effective_from, _first(window, zone_named(window.timezone)))
-    first = next(_generated(window, window.effective_from - _RESOLUTION), None)
+    first = next(_generated(replace(window, recorded=()), window.effective_from - _RESOLUTION), None)
     if first is None or first.opens_at > asked_for + FIRST_WITHIN:
         raise Refused(
             "with this start, repeat and end it would not open within five years",
