@@ -34,7 +34,10 @@ LOOK_BACK = timedelta(days=400)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """New values for a window; None leaves a field as it is."""
+    """New values for a window; None leaves a field as it is.
+
+    `effective_from` is for a new start that has passed while it was typed; else an edit takes effect now.
+    """
 
     starts_local: datetime | None = None
     fold: int | None = None
@@ -47,6 +50,7 @@ class Edit:
     owner: str | None = None
     treatment: str | None = None
     sources: tuple[SourceRef, ...] | None = None
+    effective_from: datetime | None = None
 
     @property
     def moves(self) -> bool:

@@ -15,6 +15,7 @@ import click
 
 from mmd import __version__, config
 from mmd.errors import Refused
+from mmd.text import printable
 
 if TYPE_CHECKING:
     from mmd.isc import Isc
@@ -47,7 +48,10 @@ class App:
     @property
     def actor(self) -> str:
         """Who is asking, and from where, for the journal."""
-        user = os.environ.get("SUDO_USER") or getpass.getuser()
+        try:
+            user = os.environ.get("SUDO_USER") or getpass.getuser()
+        except (KeyError, OSError):  # a container's user may have no name
+            user = f"uid {os.getuid()}"
         return f"{user}@{socket.gethostname()}"
 
     @property
@@ -91,7 +95,7 @@ class App:
             return
         if not self.interactive:
             raise Refused(f"not confirmed: {question}", hint="add --yes where nobody can be asked")
-        if not click.confirm(question, err=True):
+        if not click.confirm(printable(question), err=True):
             raise Refused("not confirmed; nothing was changed")
 
 

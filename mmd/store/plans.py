@@ -74,9 +74,17 @@ class Plans:
         alive = sa.or_(window.c.over_at.is_(None), window.c.over_at > now - since)
         return self._load(sa.select(window).where(alive), recorded_since=now - since)
 
-    def all(self, *, sources: Collection[str] | None = None) -> list[Window]:
-        """Return all windows, or those that name one of the sources."""
+    def ids(self, prefix: str) -> list[str]:
+        """Return the ids that begin with these letters."""
+        query = sa.select(window.c.id).where(window.c.id.startswith(prefix, autoescape=True))
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def all(self, *, sources: Collection[str] | None = None, after: datetime | None = None) -> list[Window]:
+        """Return all windows, or those that name one of the sources, or are not over at an instant."""
         query = sa.select(window).order_by(window.c.created_at, window.c.id)
+        if after is not None:
+            query = query.where(sa.or_(window.c.over_at.is_(None), window.c.over_at > after))
         if sources is not None:
             chosen = sa.select(window_source.c.window_id).where(window_source.c.source_id.in_(sources))
             query = query.where(window.c.id.in_(chosen))

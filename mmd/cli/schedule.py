@@ -1,0 +1,582 @@
+"""`mmd schedule` and `mmd start`: planning windows. ISC is asked only which sources there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from mmd import config
+from mmd.amend import Edit, cancel, edit, end, extend, settle, skip
+from mmd.cli.app import config_option
+from mmd.cli.output import Table, emit, format_option, say
+from mmd.cli.resolve import Candidate, find_window, parse_match, pick, resolve
+from mmd.cli.words import Timing, echo, new_times, sentence, short, timing
+from mmd.errors import Refused
+from mmd.posture import Treatment
+from mmd.views import definition, difference, first_of, occurrence_view, overlapping, window_view
+from mmd.when import parse_duration, parse_instant, takes_effect
+from mmd.windows import (
+    SourceRef,
+    Window,
+    WindowState,
+    check_repeat,
+    next_of,
+    occurrences,
+    state,
+    upcoming,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from mmd.cli.app import App
+    from mmd.posture import Json
+    from mmd.store import Entry, Store
+    from mmd.windows import Occurrence
+
+_SHORT: Final = 60  # seconds; a window shorter than this is allowed, and warned about
+_NO_REASON: Final = "the reason is empty"
+_WHY: Final = "say why: it is what people read in alerts and reports"
+_HEADINGS: Final = ("ID", "STATE", "OPENS", "CLOSES", "REPEAT", "SOURCES", "REASON")
+_MATCH: Final = (
+    'Sources by field=glob terms, all of which must fit: "name=HR *,type=Workday". Fields: id, name, type.'
+)
+
+
+@config_option
+@click.group(name="schedule")
+def schedule() -> None:
+    """Plan maintenance windows.
+
+    T is a time: "2026-12-01 22:00" (in --tz, else the configured zone), RFC 3339 with an offset, now, +30m,
+    22:00 (the next), "tomorrow 22:00", "sat 02:00".
+
+    D is a duration: 30s, 90m, 2h, 1h30m, 2d, PT2H.
+
+    ID is a window's id, or the beginning of one that no other has.
+    """
+
+
+# --- Options --------------------------------------------------------------------------------------------
+
+
+def _writing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that writes its three options."""
+    for option in (
+        format_option,
+        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing."),
+    ):
+        command = option(command)
+    return command
+
+
+def _planning(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give `add` and `start` what they have in common."""
+    treatments = click.Choice([item.value for item in reversed(Treatment)])
+    command = _writing(command)
+    for option in (
+        click.option("--treatment", type=treatments, help="What maintenance means (default: configured)."),
+        click.option("--owner", metavar="WHO", default="", help="Who answers for it."),
+        click.option("--ticket", metavar="ID", default="", help="The change or ticket it belongs to."),
+        click.option("--until", metavar="T", help="The last time at which a repeat may open."),
+        click.option("--repeat", metavar="RRULE", help="How it repeats: FREQ=WEEKLY;BYDAY=SA"),
+        click.option("--tz", "zone", metavar="ZONE", help="The time zone, such as Europe/Berlin."),
+        click.option("--reason", metavar="TEXT", required=True, help="Why, for everybody who will ask."),
+        click.option("--for", "lasts", metavar="D", help="How long, in elapsed time."),
+        click.option("--end", metavar="T", help="When it closes."),
+        click.option("--match", metavar="EXPR", help=_MATCH),
+        click.argument("source", nargs=-1),
+    ):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A new window as it was asked for: the options of `add`, under their names."""
+
+    source: tuple[str, ...]
+    match: str | None
+    start: str
+    end: str | None
+    lasts: str | None
+    reason: str
+    zone: str | None
+    repeat: str | None
+    until: str | None
+    ticket: str
+    owner: str
+    treatment: str | None
+    dry_run: bool
+    yes: bool
+    form: str
+
+
+# --- add, start -----------------------------------------------------------------------------------------
+
+
+@config_option
+@schedule.command(name="add")
+@click.option("--start", metavar="T", required=True, help="When it opens.")
+@_planning
+@click.pass_obj
+def add(app: App, /, **asked: Any) -> None:  # noqa: ANN401 - the options, which Asked types
+    """Plan a window for every SOURCE: an id, an exact name, or a glob such as "HR *"."""
+    plan_window(app, Asked(**asked))
+
+
+@config_option
+@click.command(name="start")
+@_planning
+@click.pass_obj
+def start(app: App, /, **asked: Any) -> None:  # noqa: ANN401 - the options, which Asked types
+    """Open a window now for every SOURCE: an id, an exact name, or a glob such as "HR *"."""
+    plan_window(app, Asked(start="now", **asked))
+
+
+def plan_window(app: App, asked: Asked) -> None:
+    """Plan a window; what can be refused without the network is refused first."""
+    zone = asked.zone or app.zone
+    times = timing(
+        start=asked.start,
+        end=asked.end,
+        lasts=asked.lasts,
+        zone=zone,
+        repeat=asked.repeat,
+        until=asked.until,
+        now=app.now,
+    )
+    draft = _draft(app, asked, times)
+    check_repeat(draft)
+    terms = parse_match(asked.match) if asked.match is not None else ()
+    if not asked.source and not terms:
+        raise Refused("which sources?", hint="give ids, exact names or globs, or --match")
+    words = [sentence("source", word) for word in asked.source]
+    planned = replace(draft, sources=resolve(app, words, terms))
+    _announce(app, planned)
+    if not asked.dry_run:
+        _refuse_many(app, planned, yes=asked.yes)
+        _put_on_file(app, planned)
+    _show(asked.form, [planned], app.now, dry_run=asked.dry_run)
+
+
+def _draft(app: App, asked: Asked, times: Timing) -> Window:
+    """Return the window without its sources.
+
+    Raises:
+        Refused: it has no reason, or a text is too long.
+    """
+    from mmd.store import new_id  # noqa: PLC0415 - SQLAlchemy is slow to import, and a refusal needs none
+
+    reason = sentence("reason", asked.reason)
+    if not reason:
+        raise Refused(_NO_REASON, hint=_WHY)
+    return Window(
+        id=new_id(),
+        sources=(),
+        starts_local=times.start.local,
+        fold=times.start.fold,
+        timezone=times.start.zone,
+        duration=times.duration,
+        repeat=times.repeat,
+        until=times.until,
+        reason=reason,
+        ticket=sentence("ticket", asked.ticket),
+        owner=sentence("owner", asked.owner),
+        created_by=app.actor,
+        created_at=app.now,
+        treatment=asked.treatment or app.config.windows.treatment,
+        effective_from=takes_effect(times.start, app.now),
+    )
+
+
+def _announce(app: App, planned: Window) -> None:
+    """Echo a new window, with what its author may not have meant."""
+    _say_all(echo(planned, app.now))
+    if planned.duration.total_seconds() < _SHORT:
+        seconds = int(planned.duration.total_seconds())
+        say(f"warning: it lasts {seconds} s; entering and restoring take a few seconds of that")
+    with app.store() as store:
+        others = overlapping(planned, store.plans.current(app.now), app.now)
+    for name, ids in others.items():
+        say(f"note: {name} is in {', '.join(ids)} at that time too; it comes back when the last one closes")
+
+
+def _refuse_many(app: App, planned: Window, *, yes: bool) -> None:
+    """Have a window over very many sources confirmed.
+
+    Raises:
+        Refused: it is not.
+    """
+    count, most = len(planned.sources), app.config.windows.max_sources
+    if count > most:
+        app.confirm(
+            f"this window is over {count} sources, more than {most} (windows.max_sources): plan it?", yes=yes
+        )
+
+
+def _put_on_file(app: App, planned: Window) -> None:
+    with app.store(create=True) as store:
+        store.service.bind(config.base_url(app.config))
+        store.plans.add(planned, _entry(app, "added", planned, definition(planned)))
+        if state(planned, app.now) is WindowState.ACTIVE:
+            _warn_without_daemon(app, store)
+
+
+def _warn_without_daemon(app: App, store: Store) -> None:
+    from mmd.cli.status import daemon_view  # noqa: PLC0415 - only for a window that opens now
+
+    if not daemon_view(app, store)["running"]:
+        say("warning: the daemon is not running; it opens the window once it does: `mmd run`")
+
+
+def _entry(app: App, kind: str, window: Window, body: Mapping[str, Json]) -> Entry:
+    from mmd.store import Entry  # noqa: PLC0415 - SQLAlchemy is slow to import, and a refusal needs none
+
+    return Entry(at=app.now, kind=f"window.{kind}", actor=app.actor, window_id=window.id, body=body)
+
+
+# --- list, show, next -----------------------------------------------------------------------------------
+
+
+@config_option
+@schedule.command(name="list")
+@click.option("--all", "everything", is_flag=True, help="Those that are over or cancelled, too.")
+@click.option("--source", metavar="SOURCE", multiple=True, help="Those of a source: id, exact name, or glob.")
+@format_option
+@click.pass_obj
+def list_(app: App, form: str, source: tuple[str, ...], *, everything: bool) -> None:
+    """List the windows that are planned or active."""
+    with app.store() as store:
+        windows = store.plans.all() if everything else store.plans.all(after=app.now)
+    alive = (WindowState.PLANNED, WindowState.ACTIVE)
+    chosen = [window for window in windows if everything or state(window, app.now) in alive]
+    if source:
+        chosen = _of_sources(source, chosen)
+    chosen.sort(key=lambda window: _sooner(window, app.now))
+    _show(form, chosen, app.now, empty="no window is planned; `mmd schedule add` plans one")
+
+
+def _of_sources(words: Sequence[str], windows: Iterable[Window]) -> list[Window]:
+    windows = list(windows)
+    known = {Candidate(source.id, source.name) for window in windows for source in window.sources}
+    ids = {ref.id for ref in pick(words, known)}
+    return [window for window in windows if any(source.id in ids for source in window.sources)]
+
+
+def _sooner(window: Window, now: datetime) -> tuple[bool, float]:
+    """Order what is open or comes before what is over; that, the newest first."""
+    coming = next_of(window, now)
+    if coming is not None:
+        return (False, coming.opens_at.timestamp())
+    return (True, -window.created_at.timestamp())
+
+
+@config_option
+@schedule.command(name="show")
+@click.argument("window_id", metavar="ID")
+@format_option
+@click.pass_obj
+def show(app: App, window_id: str, form: str) -> None:
+    """Show all that is on file about a window: its times, who is exempt, and who changed what."""
+    with app.store() as store:
+        window = find_window(store, window_id)
+        entries = [item for item in store.journal.read(kinds=_KINDS) if item.window_id == window.id]
+        exemptions = sorted(store.plans.exemptions([window]))
+    coming = upcoming(window, app.now, 5)
+    data = window_view(window, app.now) | {
+        "occurrences": [_occurrence_data(window, item) for item in window.recorded],
+        "upcoming": [_occurrence_data(window, item) for item in coming],
+        "exemptions": [{"key": key, "source_id": source_id} for _, key, source_id in exemptions],
+        "changes": [
+            {"at": item.at, "kind": item.kind, "actor": item.actor, "body": item.body} for item in entries
+        ],
+    }
+    rows = [*_facts(window, app.now), *_history(window, coming, exemptions, entries)]
+    emit(form, {"windows": [data]}, Table(("FIELD", "VALUE"), rows, [window.id]))
+
+
+_KINDS: Final = tuple(
+    f"window.{kind}" for kind in ("added", "edited", "extended", "ended", "cancelled", "skipped", "adopted")
+)
+
+
+def _facts(window: Window, now: datetime) -> list[tuple[str, str]]:
+    view = window_view(window, now)
+    names = ("id", "state", "timezone", "repeat", "reason", "ticket", "owner", "treatment", "created_by")
+    return [
+        *((name, str(view[name])) for name in names if view[name]),
+        *(("source", f"{source.name} ({source.id})") for source in window.sources),
+    ]
+
+
+def _history(
+    window: Window,
+    coming: Iterable[Occurrence],
+    exemptions: Iterable[tuple[str, str, str]],
+    entries: Iterable[Entry],
+) -> list[tuple[str, str]]:
+    names = {source.id: source.name for source in window.sources}
+    return [
+        *(("on file", _in_words(window, item)) for item in window.recorded),
+        *(("to come", _in_words(window, item)) for item in coming),
+        *(("left out", f"{names.get(source_id, source_id)} of {key}") for _, key, source_id in exemptions),
+        *((item.kind, f"{short(item.at, window.timezone)} by {item.actor}") for item in entries),
+    ]
+
+
+def _in_words(window: Window, item: Occurrence) -> str:
+    times = f"{short(item.opens_at, window.timezone)} to {short(item.closes_at, window.timezone)}"
+    return f"{item.key}: {'skipped' if item.skipped else times}"
+
+
+@config_option
+@schedule.command(name="next")
+@click.argument("window_id", metavar="[ID]", required=False)
+@click.option("-n", "limit", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many.")
+@format_option
+@click.pass_obj
+def next_(app: App, window_id: str | None, limit: int, form: str) -> None:
+    """List the next occurrences, of one window or of all; OCCURRENCE is what `skip` takes."""
+    with app.store() as store:
+        windows = [find_window(store, window_id)] if window_id else store.plans.current(app.now)
+    pairs = [(window, item) for window in windows for item in upcoming(window, app.now, limit)]
+    pairs.sort(key=lambda pair: (pair[1].opens_at, pair[0].id))
+    chosen = pairs[:limit]
+    rows = [
+        (
+            item.key,
+            window.id,
+            short(item.opens_at, window.timezone),
+            short(item.closes_at, window.timezone),
+            _sources(window),
+            window.reason,
+        )
+        for window, item in chosen
+    ]
+    table = Table(
+        ("OCCURRENCE", "WINDOW", "OPENS", "CLOSES", "SOURCES", "REASON"), rows, [row[0] for row in rows]
+    )
+    data = [_occurrence_data(window, item) for window, item in chosen]
+    emit(form, {"occurrences": data}, table, empty="nothing is to come")
+
+
+def _occurrence_data(window: Window, item: Occurrence) -> dict[str, Any]:
+    times = occurrence_view(item) or {}
+    return {"window": window.id, "key": item.key, "skipped": item.skipped, **times}
+
+
+# --- edit, extend, end, cancel, skip --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How a change is made, and why, as far as it was said."""
+
+    dry_run: bool
+    yes: bool
+    form: str
+    reason: str | None = None
+
+
+_reason = click.option("--reason", metavar="TEXT", help="Why, for the journal.")
+_window = click.argument("window_id", metavar="ID")
+
+
+@config_option
+@schedule.command(name="extend")
+@_window
+@click.argument("duration", metavar="D")
+@_reason
+@_writing
+@click.pass_obj
+def extend_(app: App, /, window_id: str, duration: str, **how: Any) -> None:  # noqa: ANN401 - How types them
+    """Let the open occurrence close later by D, or a window to come last longer by D."""
+    by = parse_duration(duration)
+    _change(app, window_id, "extended", lambda window, now: extend(window, by, now), How(**how))
+
+
+@config_option
+@schedule.command(name="end")
+@_window
+@_reason
+@_writing
+@click.pass_obj
+def end_(app: App, /, window_id: str, **how: Any) -> None:  # noqa: ANN401 - How types them
+    """Close what is open of a window now; a repeat goes on."""
+    _change(app, window_id, "ended", end, How(**how), question="close window {id} now, for {sources}?")
+
+
+@config_option
+@schedule.command(name="cancel")
+@_window
+@_reason
+@_writing
+@click.pass_obj
+def cancel_(app: App, /, window_id: str, **how: Any) -> None:  # noqa: ANN401 - How types them
+    """Call a window off: what is open closes now, and nothing more opens."""
+    _change(app, window_id, "cancelled", cancel, How(**how), question="cancel window {id}, of {sources}?")
+
+
+@config_option
+@schedule.command(name="skip")
+@_window
+@click.argument("occurrence")
+@_reason
+@_writing
+@click.pass_obj
+def skip_(app: App, /, window_id: str, occurrence: str, **how: Any) -> None:  # noqa: ANN401 - How types them
+    """Leave out one OCCURRENCE to come: its key (`mmd schedule next`), or the time at which it opens."""
+
+    def change(window: Window, now: datetime) -> Window:
+        return skip(window, _key(window, occurrence, now), now)
+
+    _change(app, window_id, "skipped", change, How(**how))
+
+
+def _key(window: Window, text: str, now: datetime) -> str:
+    """Return the key of the occurrence that opens at a time; a key stands for itself."""
+    try:
+        at = parse_instant(text, zone=window.timezone, now=now).at
+    except Refused:
+        return text
+    coming = occurrences(window, at, at + timedelta(seconds=1))
+    return next((item.key for item in coming if item.opens_at == at), text)
+
+
+@config_option
+@schedule.command(name="edit")
+@_window
+@click.option("--start", metavar="T", help="When it opens (a repeat: from when it counts).")
+@click.option("--end", metavar="T", help="When it closes.")
+@click.option("--for", "lasts", metavar="D", help="How long, in elapsed time.")
+@click.option("--tz", "zone", metavar="ZONE", help="The time zone; without --start the local start stays.")
+@click.option("--repeat", metavar="RRULE", help="How it repeats.")
+@click.option("--until", metavar="T", help="The last time at which a repeat may open.")
+@click.option("--reason", metavar="TEXT", help="The new reason.")
+@click.option("--ticket", metavar="ID", help="The new ticket.")
+@click.option("--owner", metavar="WHO", help="The new owner.")
+@click.option("--treatment", type=click.Choice([item.value for item in reversed(Treatment)]))
+@click.option("--add-source", metavar="SOURCE", multiple=True, help="One source more.")
+@click.option("--remove-source", metavar="SOURCE", multiple=True, help="One source less.")
+@_writing
+@click.pass_obj
+def edit_(app: App, /, window_id: str, *, dry_run: bool, yes: bool, form: str, **asked: Any) -> None:  # noqa: ANN401
+    """Change a window from now on; what has begun keeps its times."""
+    if not any(asked.values()) and all(asked[name] is None for name in ("ticket", "owner", "reason")):
+        raise Refused("what is to change?", hint="`mmd schedule edit --help` lists what can")
+
+    def change(window: Window, now: datetime) -> Window:
+        changes = _edit(app, window, asked)
+        after = edit(window, changes, now)
+        if changes.moves:
+            check_repeat(after)
+        if not dry_run and len(after.sources) > len(window.sources):
+            _refuse_many(app, after, yes=yes)
+        return after
+
+    _change(app, window_id, "edited", change, How(dry_run=dry_run, yes=yes, form=form))
+
+
+def _edit(app: App, window: Window, asked: Mapping[str, Any]) -> Edit:
+    """Understand the options of `edit`, given what they do not say."""
+
+    def text(name: str) -> str | None:
+        return None if asked[name] is None else sentence(name, asked[name])
+
+    reason = text("reason")
+    if reason == "":
+        raise Refused(_NO_REASON, hint=_WHY)
+    return replace(
+        new_times(window, asked, app.now),
+        reason=reason,
+        ticket=text("ticket"),
+        owner=text("owner"),
+        treatment=asked["treatment"],
+        sources=_new_sources(app, window, asked),
+    )
+
+
+def _new_sources(app: App, window: Window, asked: Mapping[str, Any]) -> tuple[SourceRef, ...] | None:
+    """Return the sources after `--add-source` and `--remove-source`, or None where neither was given.
+
+    Raises:
+        Refused: none would be left.
+    """
+    if not asked["add_source"] and not asked["remove_source"]:
+        return None
+    gone = pick(asked["remove_source"], [Candidate(source.id, source.name) for source in window.sources])
+    more = resolve(app, asked["add_source"]) if asked["add_source"] else ()
+    kept = {source.id: source for source in (*window.sources, *more) if source not in gone}
+    if not kept:
+        raise Refused(
+            "no source would be left", hint=f"`mmd schedule cancel {window.id}` calls the window off"
+        )
+    return tuple(kept.values())
+
+
+def _change(
+    app: App,
+    window_id: str,
+    kind: str,
+    change: Callable[[Window, datetime], Window],
+    how: How,
+    *,
+    question: str = "",
+) -> None:
+    """Change a window on file, saying first what it will be; `question` is what must be confirmed."""
+    why = None if how.reason is None else sentence("reason", how.reason)
+    with app.store() as store:
+        before = find_window(store, window_id)
+        after = change(before, app.now)
+        _say_all(echo(after, app.now))
+        if not how.dry_run:
+            if question:
+                app.confirm(question.format(id=before.id, sources=_sources(before)), yes=how.yes)
+            body = difference(settle(before, app.now), after)
+            store.plans.save(after, _entry(app, kind, after, body | ({"reason": why} if why else {})))
+    _show(how.form, [after], app.now, dry_run=how.dry_run)
+
+
+# --- Showing --------------------------------------------------------------------------------------------
+
+
+def _say_all(lines: Iterable[str]) -> None:
+    for line in lines:
+        say(line)
+
+
+def _show(
+    form: str, windows: Sequence[Window], now: datetime, *, dry_run: bool = False, empty: str = ""
+) -> None:
+    if dry_run:
+        say("dry run: nothing was written")
+    data = {"windows": [window_view(window, now) for window in windows]}
+    rows = [_row(window, now) for window in windows]
+    emit(form, data, Table(_HEADINGS, rows, [window.id for window in windows]), empty=empty)
+
+
+def _row(window: Window, now: datetime) -> tuple[str, ...]:
+    item = next_of(window, now) or (window.recorded[-1] if window.recorded else first_of(window))
+    opens, closes = (
+        (short(item.opens_at, window.timezone), short(item.closes_at, window.timezone)) if item else ("", "")
+    )
+    return (
+        window.id,
+        state(window, now).value,
+        opens,
+        closes,
+        window.repeat or "",
+        _sources(window),
+        window.reason,
+    )
+
+
+def _sources(window: Window) -> str:
+    names = [source.name for source in window.sources]
+    return ", ".join(names[:2]) + (f" +{len(names) - 2}" if len(names) > 2 else "")  # noqa: PLR2004 - as shown

@@ -1,0 +1,165 @@
+"""`mmd status`: what is in maintenance, what is next, what is wrong; from the database, without network."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mmd.cli.app import config_option
+from mmd.cli.output import Table, emit, format_option, say
+from mmd.cli.resolve import Candidate, pick
+from mmd.cli.words import short
+from mmd.views import OnFile, Seen, SourceState, source_states
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from mmd.cli.app import App
+    from mmd.store import Store
+
+_HEADINGS = ("SOURCE", "POSTURE", "NOW", "NEXT", "WINDOWS", "FINDING", "REASON")
+# A daemon that has not finished a pass in so many intervals is late; tenants differ in how long a pass takes.
+_LATE = 10
+
+
+@config_option
+@click.command(name="status")
+@click.argument("source", nargs=-1)
+@format_option
+@click.pass_obj
+def status(app: App, source: tuple[str, ...], form: str) -> None:
+    """Show what is in maintenance, what is next, and what is wrong.
+
+    Of all sources planned or held, or of every SOURCE: an id, an exact name, or a glob. It reads the database
+    only, without network or token; sources are shown as last seen.
+    """
+    with app.store() as store:
+        on_file = _on_file(store, app.now)
+        daemon = daemon_view(app, store)
+        states = source_states(on_file, app.now, grace=app.config.reconcile.zombie_grace)
+        if source and store.exists:
+            states = _chosen(source, states, on_file)
+    data = {"daemon": daemon, "sources": [item.view for item in states]}
+    emit(form, data, _table(states, app), empty="nothing is planned, and nothing is in maintenance")
+    _tell(daemon, states)
+
+
+def _on_file(store: Store, now: datetime) -> OnFile:
+    held = store.holds.held()
+    windows = {window.id: window for window in store.plans.current(now)}
+    claimed = {claim.window_id for item in held.values() for claim in item.claims} - windows.keys()
+    over = [window for window in map(store.plans.get, sorted(claimed)) if window is not None]
+    return OnFile(
+        windows=(*windows.values(), *over),
+        exemptions=store.plans.exemptions(windows.values()),
+        held=held,
+        seen={
+            name: Seen(name=item.name, posture=item.posture, observed_at=item.observed_at)
+            for name, item in store.sightings.all().items()
+        },
+    )
+
+
+def _chosen(words: Sequence[str], states: Sequence[SourceState], on_file: OnFile) -> tuple[SourceState, ...]:
+    """The states of the sources that the words mean; a source that was seen and is not planned has one too.
+
+    Raises:
+        NotFound: a word means no source on file.
+        Refused: a name is that of several.
+    """
+    rows = {item.source_id: item for item in states}
+    known = [Candidate(item.source_id, item.source_name) for item in states]
+    known += [Candidate(name, item.name) for name, item in on_file.seen.items() if name not in rows]
+    wanted = {ref.id for ref in pick(words, known)}
+    idle = [
+        SourceState.idle(name, item)
+        for name, item in on_file.seen.items()
+        if name in wanted and name not in rows
+    ]
+    return (*(item for item in states if item.source_id in wanted), *idle)
+
+
+def daemon_view(app: App, store: Store) -> dict[str, Any]:
+    """Return what the daemon last wrote about itself, and whether it is there.
+
+    `late`: it is there, and has not finished a pass for much longer than it should take.
+    """
+    row = store.service.daemon()
+    if row is None:
+        return {"running": False}
+    patience = _LATE * app.config.reconcile.interval + timedelta(minutes=1)
+    running = row.stopped_at is None and _holds_lock(row.pid, app.config.database.file)
+    return {
+        "running": running,
+        "late": running and app.now - (row.pass_at or row.started_at) > patience,
+        "pid": row.pid,
+        "host": row.host,
+        "version": row.version,
+        "started_at": row.started_at,
+        "stopped_at": row.stopped_at,
+        "last_pass_at": row.pass_at,
+        "last_pass_ok": row.pass_ok,
+        "note": row.pass_note,
+        "next_pass_at": row.next_at,
+    }
+
+
+def _holds_lock(pid: int, database: Path) -> bool:
+    """Whether the lock that a daemon holds while it lives is held, and by this process."""
+    import fcntl  # noqa: PLC0415 - not on every platform; where it is not, no daemon ran
+
+    try:
+        with database.with_name(f"{database.name}.lock").open() as file:
+            holder = file.read()
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return holder.startswith(f"pid {pid} ")
+    except OSError:
+        return False
+    return False
+
+
+def _table(states: Sequence[SourceState], app: App) -> Table:
+    rows = [
+        (
+            item.source_name,
+            item.posture.value,
+            _now(item, app.zone),
+            short(item.next.opens_at, app.zone) if item.next else "",
+            ", ".join(item.windows),
+            item.finding or "",
+            item.reason,
+        )
+        for item in states
+    ]
+    return Table(_HEADINGS, rows, [item.source_id for item in states])
+
+
+def _now(item: SourceState, zone: str) -> str:
+    """What is going on with a source, in a few words."""
+    until = f" until {short(item.until, zone)}" if item.until else ""
+    match item.wanted, item.held:
+        case True, True:
+            return f"in maintenance{until}"
+        case True, False:
+            return f"wanted{until}"
+        case False, True:
+            return f"to be restored{until.replace('until', 'since')}"
+        case _:
+            return ""
+
+
+def _tell(daemon: dict[str, Any], states: Sequence[SourceState]) -> None:
+    """Say what the table has no room for: a daemon that is needed, and is not at work."""
+    if not any(item.wanted or item.held for item in states):
+        return
+    if not daemon["running"]:
+        say("warning: the daemon is not running: nothing is entered or restored; start it: `mmd run`")
+    elif daemon["late"]:
+        say(f"warning: the daemon (pid {daemon['pid']}) is late with its pass; see its log")
+    elif daemon["last_pass_at"] and not daemon["last_pass_ok"]:
+        say(f"warning: the daemon's last pass failed: {daemon['note']}")

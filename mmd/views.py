@@ -1,0 +1,325 @@
+"""What is on file, as people and programs are shown it: the JSON of a window, and the state of each source.
+
+Pure: values and `now` in, values out; instants stay datetimes (UTC) until they are printed. The shapes are
+those of design/contract.md, "JSON".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from mmd.amend import left_out
+from mmd.escrow import Claim, stamp
+from mmd.plan import Held
+from mmd.posture import Json, Posture
+from mmd.windows import (
+    Occurrence,
+    Window,
+    WindowState,
+    next_of,
+    occurrences,
+    open_at,
+    state,
+    upcoming,
+    wanted,
+)
+
+OVERDUE: Final = "overdue"
+
+Exemptions = frozenset[tuple[str, str, str]]  # window id, occurrence key, source id
+
+
+def first_of(window: Window) -> Occurrence | None:
+    """Return the window's first occurrence: the one-off itself, with the end it really has or had.
+
+    None for a definition that never opens.
+    """
+    alive = replace(window, cancelled_at=None)
+    defined = next_of(alive, window.effective_from)
+    found = [item for item in (*window.recorded, defined) if item is not None and not item.skipped]
+    if not found:
+        return next_of(replace(alive, recorded=()), window.effective_from)
+    return min(found, key=lambda item: item.opens_at)
+
+
+def window_view(window: Window, now: datetime) -> dict[str, Any]:
+    """Return a window as the contract's JSON has it (W).
+
+    `starts_at` and `ends_at` are those of the first occurrence, `open` is the one open now, and `next`
+    the next to open. `duration_seconds` is elapsed time: of a one-off as it came to be, of a rule as it
+    stands. An empty ticket or owner is null.
+    """
+    first = first_of(window)
+    duration = first.closes_at - first.opens_at if first and window.repeat is None else window.duration
+    return {
+        "id": window.id,
+        "state": state(window, now).value,
+        "sources": [{"id": source.id, "name": source.name} for source in window.sources],
+        "starts_at": first.opens_at if first else None,
+        "ends_at": first.closes_at if first else None,
+        "timezone": window.timezone,
+        "duration_seconds": int(duration.total_seconds()),
+        "repeat": window.repeat,
+        "reason": window.reason,
+        "ticket": window.ticket or None,
+        "owner": window.owner or None,
+        "created_by": window.created_by,
+        "treatment": window.treatment,
+        "open": occurrence_view(open_at(window, now)),
+        "next": occurrence_view(next(iter(upcoming(window, now)), None)),
+    }
+
+
+def occurrence_view(item: Occurrence | None) -> dict[str, datetime] | None:
+    """Return an occurrence as the JSON of `open` and `next` has it."""
+    return None if item is None else {"opens_at": item.opens_at, "closes_at": item.closes_at}
+
+
+def overlapping(planned: Window, others: Iterable[Window], now: datetime) -> dict[str, tuple[str, ...]]:
+    """Return which of a window's sources others have when it opens next: the others' ids, by source name."""
+    item = next_of(planned, now)
+    if item is None:
+        return {}
+    names = {source.id: source.name for source in planned.sources}
+    found: dict[str, tuple[str, ...]] = {}
+    for other in others:
+        if other.id != planned.id and _meets(other, item, now):
+            for source in other.sources:
+                if source.id in names:
+                    name = names[source.id]
+                    found[name] = (*found.get(name, ()), other.id)
+    return found
+
+
+def _meets(other: Window, item: Occurrence, now: datetime) -> bool:
+    """Whether a window is open at some instant of an occurrence."""
+    return any(True for _ in occurrences(other, max(item.opens_at, now), item.closes_at))
+
+
+# --- What changed ---------------------------------------------------------------------------------------
+
+
+def definition(window: Window) -> dict[str, Json]:
+    """Return what was planned, as the journal keeps it."""
+    return {
+        "sources": [source.name for source in window.sources],
+        "source_ids": [source.id for source in window.sources],
+        "starts_local": window.starts_local.isoformat(),
+        "fold": window.fold,
+        "timezone": window.timezone,
+        "duration_seconds": int(window.duration.total_seconds()),
+        "repeat": window.repeat,
+        "until": stamp(window.until) if window.until else None,
+        "reason": window.reason,
+        "ticket": window.ticket,
+        "owner": window.owner,
+        "treatment": window.treatment,
+        "cancelled_at": stamp(window.cancelled_at) if window.cancelled_at else None,
+    }
+
+
+def difference(before: Window, after: Window) -> dict[str, Json]:
+    """Return what differs, as the journal keeps it: {"before": …, "after": …}, and occurrences by key."""
+    old = {**definition(before), **_on_file(before)}
+    new = {**definition(after), **_on_file(after)}
+    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return {
+        "before": {name: old[name] for name in changed if name in old},
+        "after": {name: new[name] for name in changed if name in new},
+    }
+
+
+def _on_file(window: Window) -> dict[str, Json]:
+    return {
+        item.key: "skipped" if item.skipped else f"{stamp(item.opens_at)} to {stamp(item.closes_at)}"
+        for item in window.recorded
+    }
+
+
+# --- The state of each source ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A source as it was last read."""
+
+    name: str
+    posture: Posture
+    observed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnFile:
+    """All that the database knows that bears on the present.
+
+    `windows` are those that are not over, and those that an open snapshot still names.
+    """
+
+    windows: tuple[Window, ...] = ()
+    exemptions: Exemptions = frozenset()
+    held: Mapping[str, Held] = field(default_factory=dict)
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceState:
+    """What is so of one source now, and what is next.
+
+    `since` is when it was taken into maintenance, `until` when the last of its occurrences closes or closed,
+    `next` when it is planned again. Instants are UTC.
+    """
+
+    source_id: str
+    source_name: str
+    posture: Posture
+    wanted: bool
+    held: bool
+    finding: str | None
+    windows: tuple[str, ...]
+    since: datetime | None
+    until: datetime | None
+    reason: str
+    observed_at: datetime | None
+    next: Occurrence | None
+
+    @classmethod
+    def idle(cls, source_id: str, seen: Seen) -> SourceState:
+        """A source that was seen, and that nothing is planned for."""
+        return cls(
+            source_id=source_id,
+            source_name=seen.name,
+            posture=seen.posture,
+            wanted=False,
+            held=False,
+            finding=None,
+            windows=(),
+            since=None,
+            until=None,
+            reason="",
+            observed_at=seen.observed_at,
+            next=None,
+        )
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """The source as the contract's JSON of `status` has it, and what is next."""
+        return {
+            "source_id": self.source_id,
+            "source_name": self.source_name,
+            "posture": self.posture.value,
+            "wanted": self.wanted,
+            "held": self.held,
+            "finding": self.finding,
+            "windows": list(self.windows),
+            "since": self.since,
+            "until": self.until,
+            "reason": self.reason,
+            "observed_at": self.observed_at,
+            "next": occurrence_view(self.next),
+        }
+
+
+def source_states(on_file: OnFile, now: datetime, *, grace: timedelta) -> tuple[SourceState, ...]:
+    """Return the state of each source that is wanted or held, or named by a window that is not over.
+
+    First what is in maintenance or should be, then what opens soonest.
+    """
+    naming = _naming(on_file.windows, now)
+    opened = wanted(on_file.windows, now)
+    coming = {window.id: next(iter(upcoming(window, now)), None) for window in on_file.windows}
+    states = [
+        _state(
+            source_id,
+            on_file,
+            left_out(opened.get(source_id, ()), source_id, on_file.exemptions),
+            [(window, coming[window.id]) for window in naming.get(source_id, ())],
+            now,
+            grace,
+        )
+        for source_id in {*naming, *opened, *on_file.held}
+    ]
+    return tuple(sorted(states, key=_urgency))
+
+
+def _urgency(item: SourceState) -> tuple[bool, bool, float, str]:
+    opens = item.next.opens_at.timestamp() if item.next else 0.0
+    idle = not (item.wanted or item.held)
+    return (item.finding is None, idle, opens if idle else 0.0, item.source_name)
+
+
+def _naming(windows: Iterable[Window], now: datetime) -> dict[str, list[Window]]:
+    found: dict[str, list[Window]] = {}
+    for window in windows:
+        if state(window, now) in (WindowState.PLANNED, WindowState.ACTIVE):
+            for source in window.sources:
+                found.setdefault(source.id, []).append(window)
+    return found
+
+
+def _state(
+    source_id: str,
+    on_file: OnFile,
+    open_now: tuple[tuple[Window, Occurrence], ...],
+    naming: list[tuple[Window, Occurrence | None]],
+    now: datetime,
+    grace: timedelta,
+) -> SourceState:
+    held, seen = on_file.held.get(source_id), on_file.seen.get(source_id)
+    claims = held.claims if held else ()
+    closed_at = last_close(claims, on_file.windows)
+    until = max((item.closes_at for _, item in open_now), default=closed_at)
+    coming = min((item for _, item in naming if item), key=lambda item: item.opens_at, default=None)
+    ids = [window.id for window, _ in open_now] + [window.id for window, _ in naming]
+    return SourceState(
+        source_id=source_id,
+        source_name=_name(source_id, seen, held, [window for window, _ in naming]),
+        posture=seen.posture if seen else Posture.UNKNOWN,
+        wanted=bool(open_now),
+        held=held is not None,
+        finding=finding(held, bool(open_now), closed_at, now, grace=grace),
+        windows=tuple(dict.fromkeys(ids or [claim.window_id for claim in claims])),
+        since=(held.entered_at or held.snapshot.taken_at) if held else None,
+        until=until,
+        reason=_reason([window for window, _ in open_now], claims, [window for window, _ in naming]),
+        observed_at=seen.observed_at if seen else None,
+        next=coming,
+    )
+
+
+def _name(source_id: str, seen: Seen | None, held: Held | None, naming: list[Window]) -> str:
+    """The newest name on file."""
+    if seen is not None:
+        return seen.name
+    if held is not None:
+        return held.snapshot.source_name
+    names = (source.name for window in naming for source in window.sources if source.id == source_id)
+    return next(names, source_id)
+
+
+def _reason(open_now: list[Window], claims: Iterable[Claim], naming: list[Window]) -> str:
+    """Why it is in maintenance, or was last, or will be: in the words of those who planned it."""
+    texts = [window.reason for window in open_now]
+    texts = texts or [claim.reason for claim in claims] or [window.reason for window in naming]
+    return "; ".join(dict.fromkeys(texts))
+
+
+def last_close(claims: Iterable[Claim], windows: Iterable[Window]) -> datetime | None:
+    """Return when the last of the claimed occurrences closes: as on file, where ended or extended since."""
+    kept = {(item.window_id, item.key): item.closes_at for window in windows for item in window.recorded}
+    return max((kept.get((claim.window_id, claim.key), claim.closes_at) for claim in claims), default=None)
+
+
+def finding(
+    held: Held | None, is_wanted: bool, closed_at: datetime | None, now: datetime, *, grace: timedelta
+) -> str | None:
+    """Return what is wrong with a source, by the database alone.
+
+    "overdue": its windows are over, and it is not back.
+    `grace` is how long a restoration may take before anybody is told.
+    """
+    if held is None or is_wanted:
+        return None
+    return OVERDUE if now - (closed_at or held.snapshot.taken_at) > grace else None
