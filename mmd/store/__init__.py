@@ -21,6 +21,7 @@ from mmd.store.database import (
     rows,
     upgrade_file,
 )
+from mmd.store.findings import Findings
 from mmd.store.holds import Holds
 from mmd.store.journal import Entry, Journal
 from mmd.store.plans import Plans, new_id
@@ -57,6 +58,7 @@ class Store:
         self.database = database
         self.plans = Plans(database)
         self.holds = Holds(database)
+        self.findings = Findings(database)
         self.journal = Journal(database)
         self.sightings = Sightings(database)
         self.service = Service(database)

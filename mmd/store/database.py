@@ -22,9 +22,9 @@ from mmd.store.schema import metadata
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 BUSY_SECONDS: Final = 5
-_REVISIONS: Final = ("0001",)
+_OLDER: Final = ("0001",)
 
 
 class Damaged(MmdError):
@@ -149,7 +149,7 @@ def _meet(path: Path, revision: str, *, upgrade: bool) -> None:
 
 
 def _refuse_newer(path: Path, revision: str) -> None:
-    if revision not in _REVISIONS:
+    if revision not in _OLDER:
         raise Refused(
             f"the database {path} was written by a newer mmd (schema {revision})",
             hint="install that version, or restore the backup that it made before its upgrade",

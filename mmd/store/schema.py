@@ -185,3 +185,81 @@ daemon: Final = sa.Table(
     sa.Column("sweep_at", Instant),
     sa.Column("next_at", Instant),
 )
+
+# What was wrong with a source, from when it was first seen until it was gone; at most one at a time.
+finding: Final = sa.Table(
+    "finding",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("source_id", sa.Text, nullable=False),
+    sa.Column("source_name", sa.Text, nullable=False),
+    sa.Column("connector", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("since", Instant, nullable=False),
+    sa.Column("seen_at", Instant, nullable=False),
+    sa.Column("window_id", sa.Text),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("next_step", sa.Text, nullable=False),
+    sa.Column("cleared_at", Instant),
+)
+sa.Index("finding_open", finding.c.source_id, unique=True, sqlite_where=finding.c.cleared_at.is_(None))
+sa.Index("finding_since", finding.c.since)
+
+# Spans in which every sweep was complete and in time: between them nothing is known of sources mmd did not
+# hold.
+coverage: Final = sa.Table(
+    "coverage",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("since", Instant, nullable=False),
+    sa.Column("until", Instant, nullable=False),
+    sa.Column("sources", sa.Integer, nullable=False),
+)
+sa.Index("coverage_until", coverage.c.until)
+
+# What people are to look at: open until its cause is gone, once per cause.
+alert: Final = sa.Table(
+    "alert",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("source_id", sa.Text),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("next_step", sa.Text, nullable=False),
+    sa.Column("opened_at", Instant, nullable=False),
+    sa.Column("reminded_at", Instant, nullable=False),
+    sa.Column("cleared_at", Instant),
+)
+sa.Index("alert_open", alert.c.cause, unique=True, sqlite_where=alert.c.cleared_at.is_(None))
+
+# The outbox: a message, and its delivery to each channel, at least once.
+message: Final = sa.Table(
+    "message",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+delivery: Final = sa.Table(
+    "delivery",
+    metadata,
+    sa.Column("message_id", sa.Integer, sa.ForeignKey("message.id"), primary_key=True),
+    # A fingerprint of the channel's URL: the URL itself may carry a password.
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_at", Instant),
+    sa.Column("delivered_at", Instant),
+    sa.Column("error", sa.Text, nullable=False),
+)
+sa.Index("delivery_due", delivery.c.next_at, sqlite_where=delivery.c.next_at.is_not(None))
+# What was announced ahead, so that it is announced once.
+announced: Final = sa.Table(
+    "announced",
+    metadata,
+    sa.Column("cause", sa.Text, primary_key=True),
+    sa.Column("at", Instant, nullable=False),
+)
