@@ -84,11 +84,8 @@ def check(app: App) -> None:
 
     path = existing(app)
     progress(f"checking {path} …")
-    problems = store.check(path)
-    counts = {} if problems else store.rows(path)
-    if not problems:
-        with app.store() as opened:
-            problems = [*opened.holds.damaged(), *_chain(opened)]
+    with app.store() as opened:
+        problems = store.check(path) or [*opened.holds.damaged(), *_chain(opened)]
     progress_done()
     for problem in problems:
         say(f"wrong: {problem}")
@@ -97,8 +94,9 @@ def check(app: App) -> None:
             f"the database {path} is damaged",
             hint="restore a backup (docs/operations.md), or move it away and run `mmd recover`",
         )
-    said = ", ".join(f"{counts[table]} {table}s" for table in ("window", "snapshot"))
-    say(f"{path} is sound: {said}, {counts['journal']} journal entries, {_size(path)}")
+    counts = store.rows(path)
+    parts = f"{counts['window']} windows, {counts['snapshot']} snapshots, {counts['journal']} journal entries"
+    say(f"{path} is sound: {parts}, {_size(path)}")
 
 
 def existing(app: App) -> Path:

@@ -73,7 +73,8 @@ def _filled(path: Path, tenant: str, client_id: str) -> str:
     try:
         config.parse(text, path, {})
     except ConfigError as error:
-        raise ConfigError(error.message.partition(": ")[2], hint=error.hint) from None
+        hint = error.hint or "`mmd init --help` says what is wanted"
+        raise ConfigError(error.message.partition(": ")[2], hint=hint) from None
     return text
 
 
@@ -99,7 +100,7 @@ def _make_database(path: Path) -> None:
 
 
 def _next_steps(loaded: config.Config) -> list[str]:
-    option = "" if config.find(None, os.environ) == loaded.path else f" --config {loaded.path}"
+    option = "" if _is_found(loaded.path) else f" --config {loaded.path}"
     steps = [
         f"put the token's secret into {loaded.tenant.client_secret_file}, for your eyes only (chmod 600)",
         f"see what is missing: mmd{option} doctor",
@@ -110,6 +111,14 @@ def _next_steps(loaded: config.Config) -> list[str]:
         steps.insert(0, f"name the tenant and the client id in {loaded.path}")
     numbered = [f"  {number}. {step}" for number, step in enumerate(steps, start=1)]
     return [f"wrote {loaded.path} and {loaded.database.file}", "next:", *numbered]
+
+
+def _is_found(path: Path) -> bool:
+    """Whether mmd finds the file without being told."""
+    try:
+        return config.find(None, os.environ) == path
+    except ConfigError:
+        return False
 
 
 # --- doctor ------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from mmd.errors import Conflict, MmdError, NotFound, Refused
 from mmd.store.schema import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 HEAD: Final = "0002"
 BUSY_SECONDS: Final = 5
@@ -92,6 +92,11 @@ def _set_up(connection: sqlite3.Connection, _record: object) -> None:
 def _begin(connection: sa.Connection) -> None:
     write = connection.get_execution_options().get("write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def chunks(values: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    """Cut a list into pieces that SQLite takes as bound values."""
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 @contextmanager
@@ -271,12 +276,12 @@ def must_be_new(target: Path) -> None:
 
 
 def rows(path: Path) -> dict[str, int]:
-    """Return how many rows each table has."""
+    """Return how many rows each table has, whatever the schema."""
+    tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
     with closing(sqlite3.connect(path)) as connection:
-        return {
-            name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608 - our own names
-            for name in metadata.tables
-        }
+        names = [name for (name,) in connection.execute(tables)]
+        counts = (connection.execute(f'SELECT count(*) FROM "{name}"') for name in names)  # noqa: S608 - a table's name
+        return {name: count.fetchone()[0] for name, count in zip(names, counts, strict=True)}
 
 
 def check(path: Path) -> list[str]:
