@@ -22,7 +22,7 @@ from mmd.isc import door
 from mmd.isc.budget import Budget, Priority, Slot
 from mmd.isc.retry import TRIES, backoff, passing, unchanged
 from mmd.isc.token import Token
-from mmd.isc.wire import TOTAL_SECONDS, Ask, Call, Reply, Stats, Wire
+from mmd.isc.wire import Ask, Call, Reply, Stats, Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -273,7 +273,7 @@ class Isc:
             try:
                 return await attempt()
             except TenantError as error:
-                if tries >= TRIES or ask.spent >= TOTAL_SECONDS or not again(error):
+                if tries >= TRIES or ask.exhausted or not again(error):
                     raise
             await self._sleep(backoff(tries, self._rng))
 

@@ -10,7 +10,6 @@ import zlib
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_address
-from ssl import TLSVersion
 from typing import TYPE_CHECKING, Final, Self
 
 import httpx
@@ -19,6 +18,7 @@ from mmd.errors import ConfigError, Unknown, Unreachable
 from mmd.isc import door
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping
     from datetime import datetime
     from types import TracebackType
@@ -73,6 +73,11 @@ class Ask:
     def name(self) -> str:
         """What a person reads: the query has only ids, and the body is nobody's business."""
         return f"{self.method} {door.clean(self.path)}"
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all the time there is for one operation has been spent."""
+        return self.spent >= TOTAL_SECONDS
 
     @property
     def headers(self) -> dict[str, str]:
@@ -193,11 +198,14 @@ class Wire:
         )
 
 
+def tls() -> ssl.SSLContext:
+    """Return what a peer must show: a valid certificate for its name, over TLS 1.2 or newer."""
+    return httpx.create_ssl_context()
+
+
 def _client(base_url: str, user_agent: str) -> httpx.AsyncClient:
-    context = httpx.create_ssl_context()
-    context.minimum_version = TLSVersion.TLSv1_2
     return httpx.AsyncClient(
-        verify=context,
+        verify=tls(),
         # Proxies of the environment are for the tenant, not for a simulated one on this machine.
         trust_env=base_url.startswith("https:"),
         follow_redirects=False,

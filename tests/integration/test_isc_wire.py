@@ -10,7 +10,7 @@ import ssl
 import subprocess
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import pytest
 from isc_rig import MARK, Time
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+Observer: TypeAlias = "Callable[[Call], None]"
 SOURCE = json.dumps(
     {"id": "a1", "name": "x", "features": [], "connectorAttributes": {"password": "hunter2"}}
 ).encode()
@@ -68,17 +69,26 @@ async def peer(
         yield f"http{'s' if tls else ''}://127.0.0.1:{port}", seen
 
 
-def client(url: str, **options: object) -> Isc:
+def client(url: str, *, api_version: str = "v2026", observer: Observer | None = None) -> Isc:
     moments = Time()
-    tenant = Tenant(base_url=url, api_version="v2026", client_id="x", user_agent="mmd/test", rate=1_000)
-    return Isc(tenant, lambda: "SECRET-CANARY", clock=moments.clock, sleep=moments.sleep, **options)  # type: ignore[arg-type] # as Isc has them
+    tenant = Tenant(base_url=url, api_version=api_version, client_id="x", user_agent="mmd/test", rate=1_000)
+    return Isc(tenant, lambda: "SECRET-CANARY", clock=moments.clock, sleep=moments.sleep, observer=observer)
 
 
 def talk(
-    answers: Iterable[bytes], work: Callable[[Isc], Awaitable[T]], **options: object
+    answers: Iterable[bytes],
+    work: Callable[[Isc], Awaitable[T]],
+    *,
+    api_version: str = "v2026",
+    observer: Observer | None = None,
 ) -> tuple[T, list[bytes]]:
+    """Do the work with a client of a peer that answers so; return also the requests that came."""
+
     async def main() -> tuple[T, list[bytes]]:
-        async with peer(answers) as (url, seen), client(url, **options) as isc:
+        async with (
+            peer(answers) as (url, seen),
+            client(url, api_version=api_version, observer=observer) as isc,
+        ):
             return await work(isc), seen
 
     return asyncio.run(main())
@@ -129,8 +139,8 @@ def test_a_body_packed_on_the_way_is_unpacked(header: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b" " * (wire.BODY_LIMIT + 1),
-        gzip.compress(b" " * (wire.BODY_LIMIT + 1)),
+        SOURCE + b" " * wire.BODY_LIMIT,
+        gzip.compress(SOURCE + b" " * wire.BODY_LIMIT),
         gzip.compress(SOURCE)[:-9],
         b"\x1f\x8bnonsense",
     ],
@@ -228,9 +238,48 @@ def test_the_tenant_s_clock_is_read_from_its_answers() -> None:
 
     async def work(isc: Isc) -> float | None:
         await read(isc)
+        await isc._sleep(30.0)
         return isc.server_time(now)
 
-    assert talk([http(SOURCE, "200 OK", date)], work)[0] == 90.0
+    assert talk([http(SOURCE, "200 OK", date)], work)[0] == 120.0
+
+
+def test_a_200_without_the_whole_source_is_no_observation() -> None:
+    (changed, _), _ = talk([http(b'{"id": "a1", "features": []}')], change)
+    assert changed is False
+
+
+@pytest.mark.parametrize(("version", "asked"), [("v2024", False), ("v2026", True)])
+def test_only_tasks_that_are_not_complete_count(version: str, asked: bool) -> None:
+    tasks = b'[{"id": "1", "completionStatus": "SUCCESS"}, {"id": "2", "completionStatus": null}]'
+    found, seen = talk([http(tasks)], lambda isc: isc.task_status("a1"), api_version=version)
+    assert [task["id"] for task in found] == ["2"]
+    assert (b"completionStatus%20isnull" in seen[-1]) is asked
+
+
+def test_a_proxy_that_refuses_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(http(b"", "407 Proxy Authentication Required"))
+        await writer.drain()
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with server, client("https://acme.example") as isc:
+            isc._token._bearer, isc._token._renew_at = "t", 1e9
+            with pytest.raises(Unreachable, match="ProxyError"):
+                await change(isc)
+
+    asyncio.run(main())
+
+
+def test_a_peer_must_prove_itself_with_modern_tls() -> None:
+    context = wire.tls()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
 def test_nobody_at_home_is_unreachable_for_reads_and_changes_alike() -> None:
