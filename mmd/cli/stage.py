@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Final
@@ -246,4 +247,7 @@ def audit(simulator: Simulator) -> list[str]:
 
 def _fetched(http: HTTPConnection, method: str, path: str, headers: dict[str, str], body: str = "") -> Any:  # noqa: ANN401 - any JSON
     http.request(method, path, body, headers)
-    return json.loads(http.getresponse().read())
+    answer = http.getresponse()
+    if answer.status != HTTPStatus.OK:
+        raise MmdError(f"the tenant answered {answer.status} to the audit script")
+    return json.loads(answer.read())

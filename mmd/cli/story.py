@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 CHOSEN: Final = ("Active Directory", "Microsoft Entra ID", "SAP ERP")
 WINDOW: Final = "9s"
 LATENCY: Final = 0.08  # seconds an answer takes: a real tenant is no faster, and steps can be seen
-THROTTLED: Final = 429
 _LOG_TAIL: Final = 20
 
 
@@ -117,7 +117,7 @@ class Story:
             stage.say(
                 f"{name}: {self.entering[source_id]} requests to enter, {restoring[source_id]} to restore"
             )
-        throttled = Counter(request.status for request in log)[THROTTLED]
+        throttled = Counter(request.status for request in log)[HTTPStatus.TOO_MANY_REQUESTS]
         stage.say(f"{len(log)} requests in all; the tenant had to throttle {throttled} of them")
         changed = self._changed()
         if changed or throttled:
