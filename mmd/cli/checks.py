@@ -303,9 +303,11 @@ def expiry(own: Sequence[Mapping[str, Json]], now: datetime) -> Check:
     """When the personal access token ends: in the middle of a window it would leave sources behind."""
     if not own:
         return skipped("token expiry", "the client id is not a personal access token of its own user")
-    end = own[0].get("expirationDate")
+    end, life = own[0].get("expirationDate"), own[0].get("accessTokenValiditySeconds")
     if not end:
-        return ok("token expiry", "ISC names no end")
+        return ok(
+            "token expiry", f"ISC names no end; each access token lives {life or 'an unknown number of'} s"
+        )
     try:
         left = datetime.fromisoformat(str(end)) - now
     except (ValueError, TypeError):

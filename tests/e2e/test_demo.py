@@ -52,6 +52,14 @@ def _daemons(home: Path) -> list[int]:
     return found
 
 
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A folder for all that the demo writes; a failed test leaves no daemon running."""
+    yield tmp_path
+    for pid in _daemons(tmp_path):
+        os.kill(pid, signal.SIGKILL)
+
+
 def _wait(done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not done():
@@ -60,9 +68,9 @@ def _wait(done: Callable[[], bool]) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_shows_a_window_from_start_to_proven_restore(tmp_path: Path) -> None:
+def test_the_demo_shows_a_window_from_start_to_proven_restore(home: Path) -> None:
     began = time.monotonic()
-    with _started(tmp_path) as process:
+    with _started(home) as process:
         shown, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, "")
     assert time.monotonic() - began < PATIENCE
@@ -75,34 +83,34 @@ def test_the_demo_shows_a_window_from_start_to_proven_restore(tmp_path: Path) ->
     assert "had to change nothing" in shown
     assert "all 12 sources are identical" in shown
     assert "\x1b" not in shown
-    assert (_daemons(tmp_path), list(tmp_path.iterdir())) == ([], [])
+    assert (_daemons(home), list(home.iterdir())) == ([], [])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupted_demo_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
-    with _started(tmp_path) as process:
-        _wait(lambda: len(_daemons(tmp_path)) > 1)
+def test_an_interrupted_demo_leaves_nothing_behind(number: signal.Signals, home: Path) -> None:
+    with _started(home) as process:
+        _wait(lambda: len(_daemons(home)) > 1)
         process.send_signal(number)
         _, said = process.communicate(timeout=PATIENCE)
     assert (process.returncode, said.strip()) == (130, "")
-    assert (_daemons(tmp_path), list(tmp_path.iterdir())) == ([], [])
+    assert (_daemons(home), list(home.iterdir())) == ([], [])
 
 
 @pytest.mark.slow
-def test_a_demo_that_goes_wrong_says_so_and_shows_the_log(tmp_path: Path) -> None:
-    with _started(tmp_path) as process:
-        _wait(lambda: any(tmp_path.glob("mmd-demo-*/mmd.log")))
-        _wait(lambda: len(_daemons(tmp_path)) > 1)
-        daemon = next(pid for pid in _daemons(tmp_path) if pid != process.pid)
-        _wait(lambda: b"pass.done" in next(tmp_path.glob("mmd-demo-*/mmd.log")).read_bytes())
+def test_a_demo_that_goes_wrong_says_so_and_shows_the_log(home: Path) -> None:
+    with _started(home) as process:
+        _wait(lambda: any(home.glob("mmd-demo-*/mmd.log")))
+        _wait(lambda: len(_daemons(home)) > 1)
+        daemon = next(pid for pid in _daemons(home) if pid != process.pid)
+        _wait(lambda: b"pass.done" in next(home.glob("mmd-demo-*/mmd.log")).read_bytes())
         os.kill(daemon, signal.SIGKILL)
         shown, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "error: the daemon died, with exit code -9" in said
     assert "Traceback" not in shown + said
     assert '"event": "daemon.started"' in shown
-    assert (_daemons(tmp_path), list(tmp_path.iterdir())) == ([], [])
+    assert (_daemons(home), list(home.iterdir())) == ([], [])
 
 
 # --- The scenes that judge ---------------------------------------------------------------------------------
