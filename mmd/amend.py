@@ -8,7 +8,7 @@ may move its end.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mmd.errors import Conflict, NotFound
@@ -23,10 +23,11 @@ from mmd.windows import (
     open_at,
     open_now,
     state,
+    wanted,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 # How far back an occurrence that nobody recorded may have begun and still be put on file by an edit.
 LOOK_BACK = timedelta(days=400)
@@ -125,19 +126,28 @@ def skip(window: Window, key: str, now: datetime) -> Window:
     """Leave out one occurrence that is still to come, by its key.
 
     Raises:
-        NotFound: no occurrence within the next five years has that key.
+        NotFound: none to come has that key.
         Conflict: it has begun.
     """
-    current = open_at(window, now)
-    if current is not None and current.key == key:
+    if any(item.key == key for item in open_now(window, now)):
         raise Conflict(f"{key} is open now", hint=f"`mmd schedule end {window.id}` closes it")
-    for item in occurrences(window, now, now + timedelta(days=5 * 366)):
+    for item in _around(window, key, now):
         if item.key == key:
             return recorded(settle(window, now), replace(item, skipped=True))
     raise NotFound(
         f"window {window.id} has no occurrence {key} to come",
         hint=f"`mmd schedule next {window.id}` lists them",
     )
+
+
+def _around(window: Window, key: str, now: datetime) -> Iterator[Occurrence]:
+    """Yield the occurrences to come about the time of a key; no zone is further from UTC than a day."""
+    try:
+        at = datetime.fromisoformat(key).replace(tzinfo=UTC)
+        since, until = max(now, at - timedelta(days=2)), at + timedelta(days=2)
+    except (ValueError, OverflowError):
+        return iter(())
+    return occurrences(window, since, until)
 
 
 def edit(window: Window, change: Edit, now: datetime) -> Window:
@@ -180,3 +190,13 @@ def left_out(
     return tuple(
         (window, item) for window, item in pairs if (window.id, item.key, source_id) not in exemptions
     )
+
+
+def still_wanted(
+    windows: Iterable[Window], exemptions: frozenset[tuple[str, str, str]], now: datetime
+) -> dict[str, tuple[tuple[Window, Occurrence], ...]]:
+    """Return which sources are wanted in maintenance now, each with the open occurrences that want it."""
+    kept = {
+        source_id: left_out(pairs, source_id, exemptions) for source_id, pairs in wanted(windows, now).items()
+    }
+    return {source_id: pairs for source_id, pairs in kept.items() if pairs}

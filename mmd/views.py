@@ -9,25 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
-from mmd.amend import left_out
+from mmd.amend import still_wanted
 from mmd.escrow import Claim, stamp
+from mmd.findings import Finding, Kind
 from mmd.plan import Held
 from mmd.posture import Json, Posture
 from mmd.windows import (
     Occurrence,
     Window,
     WindowState,
+    instants,
     next_of,
     occurrences,
     open_at,
     state,
     upcoming,
-    wanted,
+    zone_named,
 )
-
-OVERDUE: Final = "overdue"
 
 Exemptions = frozenset[tuple[str, str, str]]  # window id, occurrence key, source id
 
@@ -99,6 +99,13 @@ def _meets(other: Window, item: Occurrence, now: datetime) -> bool:
     return any(True for _ in occurrences(other, max(item.opens_at, now), item.closes_at))
 
 
+def moved_by_clocks(window: Window, now: datetime) -> tuple[Occurrence, ...]:
+    """Return the occurrences of a repeat within a year whose local start does not exist, or happens twice."""
+    zone = zone_named(window.timezone)
+    coming = occurrences(window, now, now + timedelta(days=366)) if window.repeat else ()
+    return tuple(item for item in coming if len(instants(datetime.fromisoformat(item.key), zone)) != 1)
+
+
 # --- What changed ---------------------------------------------------------------------------------------
 
 
@@ -162,6 +169,7 @@ class OnFile:
     exemptions: Exemptions = frozenset()
     held: Mapping[str, Held] = field(default_factory=dict)
     seen: Mapping[str, Seen] = field(default_factory=dict)
+    found: Mapping[str, Finding] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,25 +230,73 @@ class SourceState:
         }
 
 
-def source_states(on_file: OnFile, now: datetime, *, grace: timedelta) -> tuple[SourceState, ...]:
-    """Return the state of each source that is wanted or held, or named by a window that is not over.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """What bears on one source: what is open and planned for it, and what is known of it."""
 
-    First what is in maintenance or should be, then what opens soonest.
+    id: str
+    open_now: tuple[tuple[Window, Occurrence], ...]
+    planned: tuple[Window, ...]
+    held: Held | None
+    seen: Seen | None
+    found: Finding | None
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """What it is held for, as far as it is."""
+        return self.held.claims if self.held else ()
+
+    @property
+    def name(self) -> str:
+        """The newest name on file."""
+        known = [self.seen.name] if self.seen else []
+        known += [self.held.snapshot.source_name] if self.held else []
+        known += [self.found.source_name] if self.found else []
+        known += [source.name for window in self.planned for source in window.sources if source.id == self.id]
+        return next(iter(known), self.id)
+
+    @property
+    def since(self) -> datetime | None:
+        """When it was taken into maintenance, else since when something is wrong."""
+        if self.held is not None:
+            return self.held.entered_at or self.held.snapshot.taken_at
+        return self.found.since if self.found else None
+
+    @property
+    def windows(self) -> tuple[str, ...]:
+        """The windows that it is, was last or will be in maintenance for; those that are open first."""
+        ids = [window.id for window, _ in self.open_now] + [window.id for window in self.planned]
+        return tuple(dict.fromkeys(ids or [claim.window_id for claim in self.claims]))
+
+    @property
+    def reason(self) -> str:
+        """Why it is in maintenance, or was last, or will be; or what is wrong with it."""
+        texts = [window.reason for window, _ in self.open_now] or [claim.reason for claim in self.claims]
+        texts = texts or ([self.found.detail] if self.found else [window.reason for window in self.planned])
+        return "; ".join(dict.fromkeys(texts))
+
+
+def source_states(on_file: OnFile, now: datetime, *, grace: timedelta) -> tuple[SourceState, ...]:
+    """Return the state of each source that is planned, wanted or held, or that something is wrong with.
+
+    First what is wrong, then what is in maintenance or should be, then what opens soonest.
     """
-    naming = _naming(on_file.windows, now)
-    opened = wanted(on_file.windows, now)
+    planned = _planned(on_file.windows, now)
+    opened = still_wanted(on_file.windows, on_file.exemptions, now)
+    closes = {(item.window_id, item.key): item.closes_at for it in on_file.windows for item in it.recorded}
     coming = {window.id: next(iter(upcoming(window, now)), None) for window in on_file.windows}
-    states = [
-        _state(
-            source_id,
-            on_file,
-            left_out(opened.get(source_id, ()), source_id, on_file.exemptions),
-            [(window, coming[window.id]) for window in naming.get(source_id, ())],
-            now,
-            grace,
+    states = []
+    for source_id in {*planned, *opened, *on_file.held, *on_file.found}:
+        source = _Source(
+            id=source_id,
+            open_now=opened.get(source_id, ()),
+            planned=tuple(planned.get(source_id, ())),
+            held=on_file.held.get(source_id),
+            seen=on_file.seen.get(source_id),
+            found=on_file.found.get(source_id),
         )
-        for source_id in {*naming, *opened, *on_file.held}
-    ]
+        following = [item for window in source.planned if (item := coming[window.id])]
+        states.append(_state(source, last_close(source.claims, closes), following, now, grace))
     return tuple(sorted(states, key=_urgency))
 
 
@@ -250,7 +306,8 @@ def _urgency(item: SourceState) -> tuple[bool, bool, float, str]:
     return (item.finding is None, idle, opens if idle else 0.0, item.source_name)
 
 
-def _naming(windows: Iterable[Window], now: datetime) -> dict[str, list[Window]]:
+def _planned(windows: Iterable[Window], now: datetime) -> dict[str, list[Window]]:
+    """Return the windows that are not over, by the ids of their sources."""
     found: dict[str, list[Window]] = {}
     for window in windows:
         if state(window, now) in (WindowState.PLANNED, WindowState.ACTIVE):
@@ -260,66 +317,49 @@ def _naming(windows: Iterable[Window], now: datetime) -> dict[str, list[Window]]
 
 
 def _state(
-    source_id: str,
-    on_file: OnFile,
-    open_now: tuple[tuple[Window, Occurrence], ...],
-    naming: list[tuple[Window, Occurrence | None]],
+    source: _Source,
+    closed_at: datetime | None,
+    following: list[Occurrence],
     now: datetime,
     grace: timedelta,
 ) -> SourceState:
-    held, seen = on_file.held.get(source_id), on_file.seen.get(source_id)
-    claims = held.claims if held else ()
-    closed_at = last_close(claims, on_file.windows)
-    until = max((item.closes_at for _, item in open_now), default=closed_at)
-    coming = min((item for _, item in naming if item), key=lambda item: item.opens_at, default=None)
-    ids = [window.id for window, _ in open_now] + [window.id for window, _ in naming]
+    wanted = bool(source.open_now)
     return SourceState(
-        source_id=source_id,
-        source_name=_name(source_id, seen, held, [window for window, _ in naming]),
-        posture=seen.posture if seen else Posture.UNKNOWN,
-        wanted=bool(open_now),
-        held=held is not None,
-        finding=finding(held, bool(open_now), closed_at, now, grace=grace),
-        windows=tuple(dict.fromkeys(ids or [claim.window_id for claim in claims])),
-        since=(held.entered_at or held.snapshot.taken_at) if held else None,
-        until=until,
-        reason=_reason([window for window, _ in open_now], claims, [window for window, _ in naming]),
-        observed_at=seen.observed_at if seen else None,
-        next=coming,
+        source_id=source.id,
+        source_name=source.name,
+        posture=source.seen.posture if source.seen else Posture.UNKNOWN,
+        wanted=wanted,
+        held=source.held is not None,
+        finding=finding(source.found, source.held, wanted, closed_at, now, grace=grace),
+        windows=source.windows,
+        since=source.since,
+        until=max((item.closes_at for _, item in source.open_now), default=closed_at),
+        reason=source.reason,
+        observed_at=source.seen.observed_at if source.seen else None,
+        next=min(following, key=lambda item: item.opens_at, default=None),
     )
 
 
-def _name(source_id: str, seen: Seen | None, held: Held | None, naming: list[Window]) -> str:
-    """The newest name on file."""
-    if seen is not None:
-        return seen.name
-    if held is not None:
-        return held.snapshot.source_name
-    names = (source.name for window in naming for source in window.sources if source.id == source_id)
-    return next(names, source_id)
-
-
-def _reason(open_now: list[Window], claims: Iterable[Claim], naming: list[Window]) -> str:
-    """Why it is in maintenance, or was last, or will be: in the words of those who planned it."""
-    texts = [window.reason for window in open_now]
-    texts = texts or [claim.reason for claim in claims] or [window.reason for window in naming]
-    return "; ".join(dict.fromkeys(texts))
-
-
-def last_close(claims: Iterable[Claim], windows: Iterable[Window]) -> datetime | None:
+def last_close(claims: Iterable[Claim], closes: Mapping[tuple[str, str], datetime]) -> datetime | None:
     """Return when the last of the claimed occurrences closes: as on file, where ended or extended since."""
-    kept = {(item.window_id, item.key): item.closes_at for window in windows for item in window.recorded}
-    return max((kept.get((claim.window_id, claim.key), claim.closes_at) for claim in claims), default=None)
+    return max((closes.get((it.window_id, it.key), it.closes_at) for it in claims), default=None)
 
 
 def finding(
-    held: Held | None, is_wanted: bool, closed_at: datetime | None, now: datetime, *, grace: timedelta
+    found: Finding | None,
+    held: Held | None,
+    is_wanted: bool,
+    closed_at: datetime | None,
+    now: datetime,
+    *,
+    grace: timedelta,
 ) -> str | None:
-    """Return what is wrong with a source, by the database alone.
+    """Return the kind of what is wrong with a source: as found, and "overdue" also where nobody looked.
 
-    "overdue": its windows are over, and it is not back.
-    `grace` is how long a restoration may take before anybody is told.
+    It is overdue when its windows are over and it is not back, `grace` being how long a restoration may take.
     """
-    if held is None or is_wanted:
+    if found is not None:
+        return found.kind.value
+    if held is None or is_wanted or now - (closed_at or held.snapshot.taken_at) <= grace:
         return None
-    return OVERDUE if now - (closed_at or held.snapshot.taken_at) > grace else None
+    return Kind.OVERDUE.value

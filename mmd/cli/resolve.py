@@ -6,7 +6,6 @@ What a word means is decided by `pick`, which is pure.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
@@ -76,10 +75,12 @@ def resolve(app: App, words: Sequence[str], terms: Sequence[Term] = ()) -> tuple
         Refused: a name is that of several sources.
         TenantError: ISC does not say.
     """
+    import asyncio  # noqa: PLC0415 - not for `mmd status`, which only needs `pick`
+
     try:
         known = asyncio.run(_live(app, words, everything=bool(terms) or any(map(is_glob, words))))
     except Unreachable as error:
-        known = _seen(app, words, terms, error)
+        known = seen_before(app, words, terms, error)
     return pick(words, known, terms)
 
 
@@ -89,12 +90,16 @@ def is_glob(word: str) -> bool:
 
 
 async def _live(app: App, words: Sequence[str], *, everything: bool) -> list[Candidate]:
-    async with app.isc() as isc:
-        if not everything and len(words) <= _FILTERED:
-            found = await _asked_for(isc, words)
-            if all(any(word in (item.id, item.name) for item in found) for word in words):
-                return found
-        return await _listing(isc)
+    progress("asking ISC for the sources")
+    try:
+        async with app.isc() as isc:
+            if not everything and len(words) <= _FILTERED:
+                found = await _asked_for(isc, words)
+                if all(any(word in (item.id, item.name) for item in found) for word in words):
+                    return found
+            return await _listing(isc)
+    finally:
+        progress_done()
 
 
 async def _asked_for(isc: Isc, words: Sequence[str]) -> list[Candidate]:
@@ -119,12 +124,9 @@ async def _named(isc: Isc, names: Sequence[str]) -> list[Candidate]:
 
 async def _listing(isc: Isc) -> list[Candidate]:
     found: list[Candidate] = []
-    try:
-        async for page in isc.pages():
-            found += map(_candidate, page)
-            progress(f"{len(found)} sources read")
-    finally:
-        progress_done()
+    async for page in isc.pages():
+        found += map(_candidate, page)
+        progress(f"{len(found)} sources read")
     return found
 
 
@@ -132,13 +134,18 @@ def _candidate(seen: Observation) -> Candidate:
     return Candidate(seen.source_id, seen.name, seen.connector)
 
 
-def _seen(app: App, words: Sequence[str], terms: Sequence[Term], error: Unreachable) -> list[Candidate]:
-    """The sources as last seen, if that is enough to know what the words mean."""
+def seen_before(app: App, words: Sequence[str], terms: Sequence[Term], error: Unreachable) -> list[Candidate]:
+    """Return the sources as last seen, with a warning, if that is enough to know what the words mean.
+
+    Raises:
+        Unreachable: the error given, since it is not.
+    """
     with app.store() as store:
         seen = store.sightings.all().values()
     known = [Candidate(item.source_id, item.name, item.connector) for item in seen]
     texts = {text for item in known for text in (item.id, item.name)}
     if terms or not texts.issuperset(words):
+        error.hint = error.hint or "until it answers, only ids and exact names seen before can be planned"
         raise error
     say(f"warning: {error.message}; taking the sources as they were last seen")
     return known

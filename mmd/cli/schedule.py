@@ -13,11 +13,19 @@ from mmd.amend import Edit, cancel, edit, end, extend, settle, skip
 from mmd.cli.app import config_option
 from mmd.cli.output import Table, emit, format_option, say
 from mmd.cli.resolve import Candidate, find_window, parse_match, pick, resolve
-from mmd.cli.words import Timing, echo, new_times, sentence, short, timing
+from mmd.cli.words import echo, new_times, sentence, short, timing
 from mmd.errors import Refused
 from mmd.posture import Treatment
-from mmd.views import definition, difference, first_of, occurrence_view, overlapping, window_view
-from mmd.when import parse_duration, parse_instant, takes_effect
+from mmd.views import (
+    definition,
+    difference,
+    first_of,
+    moved_by_clocks,
+    occurrence_view,
+    overlapping,
+    window_view,
+)
+from mmd.when import describe, parse_duration, parse_instant, takes_effect
 from mmd.windows import (
     SourceRef,
     Window,
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
     from mmd.windows import Occurrence
 
 _SHORT: Final = 60  # seconds; a window shorter than this is allowed, and warned about
+_NOTES: Final = 5  # of one kind; more would hide the plan
 _NO_REASON: Final = "the reason is empty"
 _WHY: Final = "say why: it is what people read in alerts and reports"
 _HEADINGS: Final = ("ID", "STATE", "OPENS", "CLOSES", "REPEAT", "SOURCES", "REASON")
@@ -141,42 +150,40 @@ def start(app: App, /, **asked: Any) -> None:  # noqa: ANN401 - the options, whi
 
 def plan_window(app: App, asked: Asked) -> None:
     """Plan a window; what can be refused without the network is refused first."""
-    zone = asked.zone or app.zone
-    times = timing(
-        start=asked.start,
-        end=asked.end,
-        lasts=asked.lasts,
-        zone=zone,
-        repeat=asked.repeat,
-        until=asked.until,
-        now=app.now,
-    )
-    draft = _draft(app, asked, times)
-    check_repeat(draft)
+    drafted = draft(app, asked)
     terms = parse_match(asked.match) if asked.match is not None else ()
     if not asked.source and not terms:
         raise Refused("which sources?", hint="give ids, exact names or globs, or --match")
     words = [sentence("source", word) for word in asked.source]
-    planned = replace(draft, sources=resolve(app, words, terms))
+    planned = replace(drafted, sources=resolve(app, words, terms))
     _announce(app, planned)
     if not asked.dry_run:
         _refuse_many(app, planned, yes=asked.yes)
         _put_on_file(app, planned)
-    _show(asked.form, [planned], app.now, dry_run=asked.dry_run)
+    show_windows(asked.form, [planned], app.now, dry_run=asked.dry_run)
 
 
-def _draft(app: App, asked: Asked, times: Timing) -> Window:
+def draft(app: App, asked: Asked) -> Window:
     """Return the window without its sources.
 
     Raises:
-        Refused: it has no reason, or a text is too long.
+        Refused: its times make no sense, it has no reason, or a text is too long.
     """
     from mmd.store import new_id  # noqa: PLC0415 - SQLAlchemy is slow to import, and a refusal needs none
 
+    times = timing(
+        start=asked.start,
+        end=asked.end,
+        lasts=asked.lasts,
+        zone=app.zone if asked.zone is None else asked.zone,
+        repeat=asked.repeat,
+        until=asked.until,
+        now=app.now,
+    )
     reason = sentence("reason", asked.reason)
     if not reason:
         raise Refused(_NO_REASON, hint=_WHY)
-    return Window(
+    drafted = Window(
         id=new_id(),
         sources=(),
         starts_local=times.start.local,
@@ -193,6 +200,8 @@ def _draft(app: App, asked: Asked, times: Timing) -> Window:
         treatment=asked.treatment or app.config.windows.treatment,
         effective_from=takes_effect(times.start, app.now),
     )
+    check_repeat(drafted)
+    return drafted
 
 
 def _announce(app: App, planned: Window) -> None:
@@ -201,9 +210,12 @@ def _announce(app: App, planned: Window) -> None:
     if planned.duration.total_seconds() < _SHORT:
         seconds = int(planned.duration.total_seconds())
         say(f"warning: it lasts {seconds} s; entering and restoring take a few seconds of that")
+    for item in moved_by_clocks(planned, app.now)[:_NOTES]:
+        opens = describe(item.opens_at, planned.timezone, app.now)
+        say(f"note: the clocks change at {item.key}; that occurrence opens {opens}")
     with app.store() as store:
         others = overlapping(planned, store.plans.current(app.now), app.now)
-    for name, ids in others.items():
+    for name, ids in list(others.items())[:_NOTES]:
         say(f"note: {name} is in {', '.join(ids)} at that time too; it comes back when the last one closes")
 
 
@@ -259,7 +271,7 @@ def list_(app: App, form: str, source: tuple[str, ...], *, everything: bool) -> 
     if source:
         chosen = _of_sources(source, chosen)
     chosen.sort(key=lambda window: _sooner(window, app.now))
-    _show(form, chosen, app.now, empty="no window is planned; `mmd schedule add` plans one")
+    show_windows(form, chosen, app.now, empty="no window is planned; `mmd schedule add` plans one")
 
 
 def _of_sources(words: Sequence[str], windows: Iterable[Window]) -> list[Window]:
@@ -326,8 +338,16 @@ def _history(
         *(("on file", _in_words(window, item)) for item in window.recorded),
         *(("to come", _in_words(window, item)) for item in coming),
         *(("left out", f"{names.get(source_id, source_id)} of {key}") for _, key, source_id in exemptions),
-        *((item.kind, f"{short(item.at, window.timezone)} by {item.actor}") for item in entries),
+        *((item.kind, f"{short(item.at, window.timezone)} {_deed(item)}") for item in entries),
     ]
+
+
+def _deed(entry: Entry) -> str:
+    """Say who changed what, and why, as far as it was said; the JSON has the values."""
+    after, reason = entry.body.get("after"), entry.body.get("reason")
+    what = f": {', '.join(after)}" if isinstance(after, dict) and after else ""
+    why = f" ({reason})" if reason and what else ""
+    return f"by {entry.actor}{what}{why}"
 
 
 def _in_words(window: Window, item: Occurrence) -> str:
@@ -540,7 +560,7 @@ def _change(
                 app.confirm(question.format(id=before.id, sources=_sources(before)), yes=how.yes)
             body = difference(settle(before, app.now), after)
             store.plans.save(after, _entry(app, kind, after, body | ({"reason": why} if why else {})))
-    _show(how.form, [after], app.now, dry_run=how.dry_run)
+    show_windows(how.form, [after], app.now, dry_run=how.dry_run)
 
 
 # --- Showing --------------------------------------------------------------------------------------------
@@ -551,7 +571,7 @@ def _say_all(lines: Iterable[str]) -> None:
         say(line)
 
 
-def _show(
+def show_windows(
     form: str, windows: Sequence[Window], now: datetime, *, dry_run: bool = False, empty: str = ""
 ) -> None:
     if dry_run:
@@ -562,7 +582,8 @@ def _show(
 
 
 def _row(window: Window, now: datetime) -> tuple[str, ...]:
-    item = next_of(window, now) or (window.recorded[-1] if window.recorded else first_of(window))
+    past = [item for item in window.recorded if not item.skipped]
+    item = next_of(window, now) or (past[-1] if past else first_of(window))
     opens, closes = (
         (short(item.opens_at, window.timezone), short(item.closes_at, window.timezone)) if item else ("", "")
     )

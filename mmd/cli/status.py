@@ -61,6 +61,7 @@ def _on_file(store: Store, now: datetime) -> OnFile:
             name: Seen(name=item.name, posture=item.posture, observed_at=item.observed_at)
             for name, item in store.sightings.all().items()
         },
+        found=store.findings.open(),
     )
 
 

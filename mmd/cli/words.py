@@ -134,7 +134,9 @@ def sentence(what: str, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Refused(f"the {what} is not UTF-8 text") from None
+        raise Refused(
+            f"the {what} is not UTF-8 text", hint="is the terminal set to another encoding?"
+        ) from None
     return text.strip()
 
 

@@ -116,13 +116,20 @@ def test_skipping_leaves_out_one_occurrence() -> None:
     assert [item.opens_at for item in upcoming(skipped, BEFORE, 2)] == [START, START + 2 * DAY]
 
 
+def test_an_occurrence_of_years_ahead_can_be_skipped() -> None:
+    skipped = skip(daily(), "2066-12-02T22:00", BEFORE)
+    assert [(item.key, item.skipped) for item in skipped.recorded] == [("2066-12-02T22:00", True)]
+
+
 def test_what_is_open_is_ended_not_skipped() -> None:
     with pytest.raises(Conflict, match="open now") as refused:
         skip(daily(), "2026-12-01T22:00", INSIDE)
     assert "schedule end w234567" in refused.value.hint
 
 
-@pytest.mark.parametrize("key", ["2026-12-01T22:00", "2026-12-02T21:00", "nonsense", ""])
+@pytest.mark.parametrize(
+    "key", ["2026-12-01T22:00", "2026-12-02T21:00", "nonsense", "", "9999-12-31T23:59", "0001-01-01T00:00"]
+)
 def test_only_an_occurrence_to_come_is_skipped(key: str) -> None:
     with pytest.raises(NotFound, match="no occurrence"):
         skip(daily(), key, AFTER)

@@ -10,6 +10,7 @@ import pytest
 from mmd.amend import Edit as Change
 from mmd.amend import cancel, edit, end, extend, settle, skip
 from mmd.escrow import Claim
+from mmd.findings import Finding, Kind
 from mmd.plan import Held
 from mmd.posture import Fields, Posture, Snapshot, Treatment
 from mmd.views import (
@@ -19,6 +20,7 @@ from mmd.views import (
     definition,
     difference,
     finding,
+    moved_by_clocks,
     overlapping,
     source_states,
     window_view,
@@ -141,6 +143,13 @@ def test_only_the_sources_of_windows_at_the_same_time_overlap() -> None:
     assert overlapping(planned(), [same], AFTER) == {}
 
 
+def test_the_occurrences_that_a_change_of_the_clocks_moves_are_known_a_year_ahead() -> None:
+    nightly = daily(starts_local=datetime(2026, 12, 1, 2, 30))  # noqa: DTZ001 - local
+    assert [item.key for item in moved_by_clocks(nightly, BEFORE)] == ["2027-03-28T02:30", "2027-10-31T02:30"]
+    assert moved_by_clocks(daily(), BEFORE) == ()
+    assert moved_by_clocks(planned(starts_local=datetime(2027, 3, 28, 2, 30)), BEFORE) == ()  # noqa: DTZ001
+
+
 def test_the_journal_gets_what_changed_and_what_it_was() -> None:
     before = planned()
     after = edit(before, Change(reason="other", duration=HOUR), BEFORE)
@@ -236,9 +245,29 @@ def test_the_grace_counts_from_the_real_end_of_a_window_that_was_ended_early() -
 
 def test_a_snapshot_without_claims_counts_from_when_it_was_taken() -> None:
     bare = replace(held(), claims=())
-    assert finding(bare, False, None, START + 2 * GRACE, grace=GRACE) == "overdue"
-    assert finding(bare, True, None, START + 2 * GRACE, grace=GRACE) is None
-    assert finding(None, False, None, START + 2 * GRACE, grace=GRACE) is None
+    late = START + 2 * GRACE
+    assert finding(None, bare, False, None, late, grace=GRACE) == "overdue"
+    assert finding(None, bare, True, None, late, grace=GRACE) is None
+    assert finding(None, None, False, None, late, grace=GRACE) is None
+
+
+def test_what_the_daemon_found_is_shown_with_what_it_saw() -> None:
+    foreign = Finding(
+        source_id="s9",
+        source_name="Slack",
+        connector="",
+        kind=Kind.FOREIGN,
+        since=BEFORE,
+        detail="put into maintenance by the forum workflow",
+        next_step="adopt it",
+    )
+    lost = replace(foreign, source_id="s1", kind=Kind.LOST)
+    on_file = OnFile(windows=(planned(),), held={"s1": held()}, found={"s9": foreign, "s1": lost})
+    found = states(on_file, INSIDE)
+    assert (found["s9"].finding, found["s9"].source_name, found["s9"].since) == ("foreign", "Slack", BEFORE)
+    assert found["s9"].reason == "put into maintenance by the forum workflow"
+    assert found["s9"].windows == ()
+    assert (found["s1"].finding, found["s1"].reason) == ("lost", "patching")
 
 
 def test_findings_come_first_then_what_is_in_maintenance_then_what_opens_soonest() -> None:
