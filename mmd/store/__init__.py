@@ -24,6 +24,7 @@ from mmd.store.database import (
 from mmd.store.findings import Findings
 from mmd.store.holds import Holds
 from mmd.store.journal import Entry, Journal
+from mmd.store.past import Past
 from mmd.store.plans import Plans, new_id
 from mmd.store.service import DaemonRow, Service
 from mmd.store.sightings import Sighting, Sightings
@@ -62,6 +63,7 @@ class Store:
         self.journal = Journal(database)
         self.sightings = Sightings(database)
         self.service = Service(database)
+        self.past = Past(database)
 
     @classmethod
     def open(cls, path: Path, *, create: bool = False, upgrade: bool = False) -> Store:
