@@ -527,7 +527,7 @@ def _expand_often(rule: _Rule, start: datetime, since: datetime, last: datetime)
         weekdays = [_WEEKDAYS.index(day) for day in rule.byday] or [start.weekday()]
     found = rrule(
         DAILY if rule.freq == "DAILY" else WEEKLY,
-        dtstart=first + max((since - first) // interval, 0) * interval,
+        dtstart=first + (since - first) // interval * interval,
         interval=rule.interval,
         wkst=week_start,
         byweekday=weekdays,
@@ -551,7 +551,7 @@ def _expand_seldom(rule: _Rule, start: datetime, since: datetime, last: datetime
     monthly = rule.freq == "MONTHLY"
     first = start.replace(day=1) if monthly else start.replace(month=1, day=1)
     step = rule.interval * (1 if monthly else 12)
-    passed = max((since.year - first.year) * 12 + since.month - first.month, 0) // step
+    passed = ((since.year - first.year) * 12 + since.month - first.month) // step
     months = (divmod(first.month - 1 + n, 12) for n in count(passed * step, step))
     periods = (first.replace(year=first.year + years, month=month + 1) for years, month in months)
     parts = _parts(rule, start)
@@ -573,5 +573,4 @@ def _parts(rule: _Rule, start: datetime) -> dict[str, Any]:
         "bymonthday": start.day if by_start else rule.bymonthday or None,
         "byweekday": days or None,
         "bysetpos": rule.bysetpos or None,
-        "wkst": _WEEKDAYS.index(rule.wkst),
     }

@@ -72,6 +72,7 @@ def test_an_offset_says_which_of_two_equal_times_is_meant() -> None:
     first, second = berlin("2026-10-25T02:30+02:00"), berlin("2026-10-25T02:30+01:00")
     assert first.local == second.local == datetime.fromisoformat("2026-10-25T02:30")
     assert (first.fold, second.fold) == (0, 1)
+    assert second.local.fold == 0
     assert second.at - first.at == HOUR
 
 
@@ -80,6 +81,11 @@ def test_a_time_of_day_is_the_next_in_the_zone_and_not_in_utc() -> None:
     assert berlin("tomorrow 10:00", late).local.day == 25
     assert berlin("today 10:00", late).local.day == 24
     assert parse_instant("22:00", zone="Asia/Tokyo", now=NOW).at == datetime(2026, 11, 23, 13, tzinfo=UTC)
+
+
+def test_a_time_of_day_that_is_now_is_tomorrow() -> None:
+    at_ten = datetime(2026, 11, 23, 21, tzinfo=UTC)
+    assert berlin("22:00", at_ten).at - at_ten == 24 * HOUR
 
 
 def test_a_time_of_day_for_an_end_is_the_next_after_the_start() -> None:

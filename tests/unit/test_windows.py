@@ -205,6 +205,11 @@ def test_until_is_the_last_instant_at_which_it_may_open() -> None:
     assert keys(replace(daily, until=at("2026-12-03T20:59:59Z"))) == ["2026-12-01T22:00", "2026-12-02T22:00"]
 
 
+def test_until_in_the_second_pass_of_a_fold_comes_after_all_of_the_first() -> None:
+    daily = planned("2026-10-24T02:50", "FREQ=DAILY", until=at("2026-10-25T01:10Z"))  # 02:10 again
+    assert keys(daily, now="2026-10-01T00:00Z") == ["2026-10-24T02:50", "2026-10-25T02:50"]
+
+
 def test_the_last_opening_is_the_first_of_all_ends() -> None:
     counted = planned(repeat="FREQ=DAILY;COUNT=3")
     assert last_opening(counted) == at("2026-12-03T21:00Z")
@@ -228,6 +233,12 @@ def test_a_window_longer_than_its_period_overlaps_itself() -> None:
     assert latest
     assert latest.key == "2026-12-03T22:00"
     assert len(wanted([daily], inside)["s1"]) == 2
+
+
+def test_of_several_open_occurrences_the_one_that_closes_last_counts() -> None:
+    extended = on_file("2026-12-02T22:00", "2026-12-02T21:00Z", "2026-12-10T00:00Z")
+    daily = planned(repeat="FREQ=DAILY", recorded=(extended,))
+    assert open_at(daily, at("2026-12-03T22:00Z")) is extended
 
 
 def test_the_next_of_a_window_is_the_open_one_else_the_one_to_come() -> None:
@@ -531,6 +542,7 @@ def test_the_age_of_a_rule_costs_nothing(repeat: str) -> None:
         began = time.process_time()
         for _ in range(100):
             upcoming(window, now)
+            next_boundary([window], now)
         return (time.process_time() - began) / 100
 
     assert cost("1924-01-01T22:00") < 0.002
