@@ -227,33 +227,36 @@ def _generated(window: Window, after: datetime) -> Iterator[Occurrence]:
     if window.cancelled_at is not None:
         return
     zone = zone_named(window.timezone)
+    first = _first(window, zone)
+    after = max(after, window.effective_from - _RESOLUTION, first - _RESOLUTION)
+    once = [(window.starts_local, first)]
+    starts = _repeated(window, _rule(window.repeat), zone, after) if window.repeat else once
     recorded = {item.key for item in window.recorded}
-    after = max(after, window.effective_from - _RESOLUTION, _first(window, zone) - _RESOLUTION)
-    horizon = min(last_opening(window) or after + LOOK_AHEAD, after + LOOK_AHEAD)
-    for local in _starts(window, _wall(after, zone), _wall(horizon, zone) + timedelta(days=1)):
-        opens_at = local_to_utc(local, zone, _fold(window))
+    for local, opens_at in starts:
         key = key_of(local)
-        if after < opens_at <= horizon and key not in recorded:
+        if opens_at > after and key not in recorded:
             yield Occurrence(window.id, key, opens_at, opens_at + window.duration)
+
+
+def _repeated(
+    window: Window, rule: _Rule, zone: ZoneInfo, after: datetime
+) -> Iterator[tuple[datetime, datetime]]:
+    """Yield the nominal local starts of a repeat and when each opens (UTC), from `after` or a little before.
+
+    Nothing earlier than what the clock shows at `after` is needed: it opened by then. The end is looked for a
+    day further: in a fold the clock may have shown a start already that is later than what it shows then.
+    """
+    horizon = min(last_opening(window) or after + LOOK_AHEAD, after + LOOK_AHEAD)
+    last = _wall(horizon, zone) + timedelta(days=1)
+    for local in _nominal(rule, window.starts_local, _wall(after, zone), last):
+        opens_at = local_to_utc(local, zone)
+        if opens_at <= horizon:
+            yield local, opens_at
 
 
 def _first(window: Window, zone: ZoneInfo) -> datetime:
     """Return the instant (UTC) before which the definition opens nothing."""
-    return local_to_utc(window.starts_local, zone, _fold(window))
-
-
-def _fold(window: Window) -> int:
-    return window.fold if window.repeat is None else 0
-
-
-def _starts(window: Window, since: datetime, last: datetime) -> Iterator[datetime]:
-    """Yield the nominal local starts up to `last`, from `since` or a little before.
-
-    No start before `since` is needed: what the clock shows at an instant, or has shown, opened by then.
-    """
-    if window.repeat is None:
-        return iter((window.starts_local,))
-    return _nominal(_rule(window.repeat), window.starts_local, since, last)
+    return local_to_utc(window.starts_local, zone, window.fold if window.repeat is None else 0)
 
 
 def key_of(local: datetime) -> str:
@@ -264,8 +267,9 @@ def key_of(local: datetime) -> str:
 # -- zones ---------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=1024)  # zoneinfo itself holds on to eight, and reads any other anew each time
 def zone_named(name: str) -> ZoneInfo:
-    """Return a time zone by its IANA name.
+    """Return a time zone by its IANA name, with the data it has when first asked for.
 
     Raises:
         Refused: there is none of this name.

@@ -341,6 +341,11 @@ def test_an_edit_never_opens_anything_before_it() -> None:
     assert keys(edited, 1) == ["2026-12-03T22:00"]
 
 
+def forget_zones() -> None:
+    zone_named.cache_clear()
+    ZoneInfo.clear_cache()
+
+
 @pytest.fixture
 def changing_zone(tmp_path: Path) -> Iterator[Path]:
     """A zone "Test/Zone" whose data a test replaces, as an update of tzdata does."""
@@ -349,14 +354,14 @@ def changing_zone(tmp_path: Path) -> Iterator[Path]:
     zoneinfo.reset_tzpath([str(tmp_path), *before])
     yield tmp_path / "Test" / "Zone"
     zoneinfo.reset_tzpath(before)
-    ZoneInfo.clear_cache()
+    forget_zones()
 
 
 def test_new_zone_data_moves_what_is_to_come_and_nothing_that_has_begun(changing_zone: Path) -> None:
     def install(name: str) -> None:
         folder = next(Path(it) for it in zoneinfo.TZPATH if (Path(it) / name).is_file())
         shutil.copyfile(folder / name, changing_zone)
-        ZoneInfo.clear_cache()
+        forget_zones()  # as a restart does
 
     install("Europe/Berlin")
     daily = planned(repeat="FREQ=DAILY", timezone="Test/Zone")
