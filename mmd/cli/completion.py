@@ -9,17 +9,21 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete
 
 from mmd.text import fitted, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from mmd.cli.app import App
     from mmd.store import Store
 
-SHELLS: Final = ("bash", "zsh", "fish")
+SHELLS: Final[Mapping[str, type[ShellComplete]]] = {
+    "bash": BashComplete,
+    "zsh": ZshComplete,
+    "fish": FishComplete,
+}
 VARIABLE: Final = "_MMD_COMPLETE"  # click's name for it, after the program's
 PAST_WINDOWS: Final = timedelta(days=31)  # how long a window that is over is still offered
 _HELP: Final = """Print the completion script for SHELL. To have it in every new shell:
@@ -33,14 +37,12 @@ _ABOUT_COLUMNS: Final = 40
 
 
 @click.command(name="completion", help=_HELP)
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(list(SHELLS)))
 def completion(shell: str) -> None:
     """Print the script. It calls `mmd` for each completion, and so outlives upgrades."""
     from mmd.cli import cli  # noqa: PLC0415 - it imports this module
 
-    kind = get_completion_class(shell)
-    assert kind is not None, shell  # noqa: S101 - the choices above are click's own shells
-    maker = kind(cli, {}, "mmd", VARIABLE)
+    maker = SHELLS[shell](cli, {}, "mmd", VARIABLE)
     # Not maker.source(): that asks this machine's bash for its version, and complains where there is none.
     click.echo(maker.source_template % maker.source_vars())
 
