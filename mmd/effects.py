@@ -20,10 +20,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mmd.changes import clear, missing_schedules, shelter, suppress, undo
-from mmd.errors import Garbled, MmdError
-from mmd.escrow import Escrow, seal
+from mmd.errors import Conflict, Garbled, MmdError
+from mmd.escrow import Escrow, Trust, seal, unseal
 from mmd.isc import Priority
-from mmd.plan import Held, interfered
+from mmd.plan import Held, interfered, is_newer
 from mmd.posture import TOUCHED_KEYS, Observation, Snapshot, canonical, drift, foreign_edits, merge
 from mmd.store import Entry
 
@@ -113,6 +113,7 @@ class Effects:
         case = action.case
         held = _held(case)
         look = await self._look(case, Priority.ENTER, expected={} if held.entered_at else None)
+        self._check_escrow(held, look.observed)
         undone = interfered(replace(case, observed=look.observed))
         held = self._caught_up(held, case, look.observed)
         if undone:
@@ -181,6 +182,7 @@ class Effects:
         held = _held(action.case)
         snapshot = held.snapshot
         look = await self._look(action.case, Priority.RESTORE, expected={} if held.entered_at else None)
+        self._check_escrow(held, look.observed)
         goal = _goal(snapshot, look.observed)
         operations = undo(look.observed, goal, snapshot.treatment)
         if operations:
@@ -266,6 +268,15 @@ class Effects:
     def _last_released(self, case: Case) -> Held | None:
         since = self._now() - FENCE
         return self._store.holds.last_released([case.source_id], since).get(case.source_id)
+
+    def _check_escrow(self, held: Held, live: Observation) -> None:
+        """Write nothing on the word of a snapshot that is older than the escrow: the database is a backup."""
+        trust, escrow = unseal(live.escrow, source_id=live.source_id, key=self._key)
+        if trust is Trust.SIGNED and escrow is not None and is_newer(escrow, held):
+            raise Conflict(
+                f"the escrow on {live.name} is newer than this database",
+                hint="`mmd recover` takes what the sources say over what the database says",
+            )
 
     def _check_time(self, look: Look, until: datetime) -> None:
         """Destroy nothing after the end, or on the word of an old read: a frozen process may wake up here."""

@@ -53,7 +53,7 @@ DECISIONS: Final[Mapping[tuple[bool, bool, Posture], tuple[Verb, str]]] = {
     (WANTED, HELD, Posture.UNKNOWN): (Verb.WAIT, "held, and the source cannot be read"),
     (not WANTED, HELD, Posture.NORMAL): (Verb.RELEASE, "back to what it was, seen twice"),
     (not WANTED, HELD, Posture.MIXED): (Verb.RESTORE, "no window open, and the source is not wholly back"),
-    (not WANTED, HELD, Posture.MAINTENANCE): (Verb.RESTORE, "window closed"),
+    (not WANTED, HELD, Posture.MAINTENANCE): (Verb.RESTORE, "no open window wants it"),
     (not WANTED, HELD, Posture.UNKNOWN): (Verb.WAIT, "to be restored, and the source cannot be read"),
     (not WANTED, not HELD, Posture.NORMAL): (Verb.WAIT, "nothing planned"),
     (not WANTED, not HELD, Posture.MIXED): (Verb.ALERT, "zombie: an escrow that this database does not know"),
@@ -225,3 +225,10 @@ def _outgrown(case: Case) -> bool:
 
 def _until(claims: tuple[Claim, ...]) -> datetime | None:
     return max((claim.closes_at for claim in claims), default=None)
+
+
+def is_newer(escrow: Escrow, held: Held | None) -> bool:
+    """Whether an escrow tells of a later entry of its source than the database does."""
+    if held is None:
+        return True
+    return escrow.snapshot.id != held.snapshot.id and escrow.snapshot.taken_at > held.snapshot.taken_at

@@ -11,23 +11,24 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from mmd.amend import left_out
+from mmd.amend import still_wanted
 from mmd.errors import MmdError, Rejected
+from mmd.escrow import Trust, unseal
+from mmd.findings import Finding, Rules, judge
 from mmd.isc import Priority
-from mmd.plan import WRITES, Action, Case, Interference, Verb, plan
+from mmd.plan import WRITES, Action, Case, Held, Verb, is_newer, plan
 from mmd.posture import MARKER, OWN_KEYS, Posture
 from mmd.store import Entry, Sighting
-from mmd.windows import begun, next_boundary, wanted
+from mmd.windows import begun, next_boundary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from mmd.effects import Effects
     from mmd.isc import Isc
-    from mmd.plan import Held
     from mmd.posture import Json, Observation
     from mmd.store import Store
-    from mmd.windows import Occurrence, Window
+    from mmd.windows import Window
 
 VERIFY_AFTER: Final = timedelta(seconds=1)  # the pass that sees what this one did
 BACKOFF: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # seconds, by failures in a row of one source
@@ -106,7 +107,7 @@ class Reconciler:
         *,
         now: Callable[[], datetime],
         actor: str,
-        interference: Interference = Interference.ENFORCE,
+        rules: Rules,
         sweep: timedelta = timedelta(minutes=5),
     ) -> None:
         self._store = store
@@ -114,7 +115,7 @@ class Reconciler:
         self._effects = effects
         self._now = now
         self._actor = actor
-        self._interference = interference
+        self._rules = rules
         self._sweep = sweep
         self._trouble: dict[str, Trouble] = {}
         self._turns = Turns()
@@ -125,7 +126,7 @@ class Reconciler:
         """One pass. With `hold_enters` nothing new is entered: the clock is not to be trusted."""
         now = self._now()
         gathered = await self.gather(now)
-        actions = plan(gathered.cases, interference=self._interference)
+        actions = plan(gathered.cases, interference=self._rules.interference)
         due = [action for action in actions if self._is_due(action, now, hold_enters=hold_enters)]
         self._release(due)
         outcomes = await self._apply(due)
@@ -137,7 +138,7 @@ class Reconciler:
     async def plan(self) -> tuple[tuple[Action, ...], MmdError | None]:
         """What a pass would do now; sends no mutating request and writes nothing."""
         gathered = await self.gather(self._now(), record=False)
-        return plan(gathered.cases, interference=self._interference), gathered.error
+        return plan(gathered.cases, interference=self._rules.interference), gathered.error
 
     # -- gather
     # -----------------------------------------------------------------------------------------------
@@ -147,13 +148,14 @@ class Reconciler:
         windows = self._store.plans.current(now, since=LOOK_BACK)
         if record:
             windows = self._claim(windows, now)
-        open_now = self.wanted(windows, now)
+        open_now = still_wanted(windows, self._store.plans.exemptions(windows), now)
         held = self._store.holds.held()
         watch = {name: pair for name, pair in self._store.holds.to_watch(now).items() if name not in held}
         observed, error = await self._observe({*open_now, *held, *watch})
         observed = await self._with_schedules(observed, [name for name in held if name in open_now], now)
         if record:
             held |= self._rewatch(watch, observed, now)
+            held |= self._recalled(observed, held)
         names = {source.id: source.name for window in windows for source in window.sources}
         cases = [
             Case(
@@ -168,18 +170,6 @@ class Reconciler:
             for source_id in sorted({*open_now, *held})
         ]
         return Gathered(tuple(windows), tuple(cases), error)
-
-    def wanted(
-        self, windows: Iterable[Window], now: datetime
-    ) -> dict[str, tuple[tuple[Window, Occurrence], ...]]:
-        """Return which sources are wanted in maintenance now, each with the open occurrences that want it."""
-        windows = list(windows)
-        exemptions = self._store.plans.exemptions(windows)
-        opened = {
-            source_id: left_out(pairs, source_id, exemptions)
-            for source_id, pairs in wanted(windows, now).items()
-        }
-        return {source_id: pairs for source_id, pairs in opened.items() if pairs}
 
     def _claim(self, windows: list[Window], now: datetime) -> list[Window]:
         """Put occurrences that have begun on file: from now on they keep their instants."""
@@ -282,6 +272,29 @@ class Reconciler:
                 self._store.holds.watched(last.snapshot.id, released_at, now)
         return again
 
+    def _recalled(self, observed: Mapping[str, Observation], held: Mapping[str, Held]) -> dict[str, Held]:
+        """Believe a newer escrow over an older database: a backup was restored (reliability.md F6s).
+
+        Only an escrow that this mmd signed, and for a window that this database knows, so that another
+        installation's sources are left to `mmd recover` and a person.
+        """
+        found: dict[str, Held] = {}
+        for source_id, seen in observed.items():
+            trust, escrow = unseal(seen.escrow, source_id=source_id, key=self._rules.key)
+            if trust is not Trust.SIGNED or escrow is None or not is_newer(escrow, held.get(source_id)):
+                continue
+            if any(self._store.plans.get(claim.window_id) for claim in escrow.claims):
+                item = Held(snapshot=escrow.snapshot, claims=escrow.claims, text=str(seen.escrow))
+                self._recall(item, held.get(source_id))
+                found[source_id] = item
+        return found
+
+    def _recall(self, item: Held, older: Held | None) -> None:
+        reason: dict[str, Json] = {"reason": "the escrow on the source is newer than the database"}
+        if older is not None:
+            self._store.holds.release(older.snapshot.id, self._entry("released", older, reason))
+        self._store.holds.recall(item, self._entry("snapshot.recalled", item, reason))
+
     # -- apply
     # ------------------------------------------------------------------------------------------------
 
@@ -354,10 +367,25 @@ class Reconciler:
         """Keep what was seen, as it is after what was done."""
         done = {outcome.action.source_id: outcome for outcome in outcomes}
         seen = [action for action in actions if action.case.observed and action.case.observed.complete]
-        self._store.sightings.save(self._sighting(action, done.get(action.source_id)) for action in seen)
+        sightings = [self._sighting(action, done.get(action.source_id)) for action in seen]
+        self._store.sightings.save(sightings, actor=self._actor)
         unseen = {action.source_id: action.source_name for action in actions if action not in seen}
         reason = gathered.error.message if gathered.error else "ISC does not show the source, or not wholly"
         self._store.sightings.fail(unseen, at=self._now(), reason=reason)
+        found = [self._finding(action, done.get(action.source_id)) for action in actions]
+        self._store.findings.update(
+            [finding for finding in found if finding],
+            judged=[action.source_id for action in actions],
+            now=self._now(),
+            actor=self._actor,
+        )
+
+    def _finding(self, action: Action, outcome: Outcome | None) -> Finding | None:
+        """Judge a source as the pass met it; what the pass has brought back by itself is no finding."""
+        done = outcome is not None and outcome.error is None
+        if done and action.verb in (Verb.RESTORE, Verb.RELEASE):
+            return None
+        return judge(action.case, self._rules, self._now())
 
     def _sighting(self, action: Action, outcome: Outcome | None) -> Sighting:
         error = outcome.error.message if outcome and outcome.error else ""

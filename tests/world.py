@@ -22,6 +22,7 @@ from mmd.changes import Operation
 from mmd.effects import Effects
 from mmd.errors import Denied, Missing, MmdError, Rejected, Unknown, Unreachable
 from mmd.escrow import Trust, derive_key, unseal
+from mmd.findings import Rules
 from mmd.isc import Isc, Priority, door
 from mmd.plan import Interference
 from mmd.posture import ESCROW, MARKER, Observation
@@ -40,6 +41,7 @@ Kind = Literal["die before", "die after", "error before", "error after"]
 KINDS: tuple[Kind, ...] = ("die before", "die after", "error before", "error after")
 KEY = derive_key("secret")
 START = datetime(2026, 12, 1, 12, tzinfo=UTC)
+GRACE = timedelta(minutes=2)
 MEMORY = Path("/dev/shm")  # noqa: S108 - commits there cost no disk
 
 
@@ -244,7 +246,12 @@ class World:
             sleep=self.clock.sleep,
         )
         self.reconciler = Reconciler(
-            self.store, isc, effects, now=self.clock.now, actor="mmd", interference=self.interference
+            self.store,
+            isc,
+            effects,
+            now=self.clock.now,
+            actor="mmd",
+            rules=Rules(grace=GRACE, key=KEY, interference=self.interference),
         )
 
     def close(self) -> None:

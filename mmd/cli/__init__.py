@@ -31,7 +31,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "sources": ("mmd.cli.sources", "The tenant's sources with their posture."),
     "plan": ("mmd.cli.service", "What the next pass would do, and why; changes nothing."),
     "reconcile": ("mmd.cli.service", "One pass now."),
+    "zombies": ("mmd.cli.zombies", "Sources in maintenance that no window accounts for."),
+    "adopt": ("mmd.cli.rescue", "Make a window of a zombie."),
     "restore": ("mmd.cli.rescue", "Bring one source back now."),
+    "recover": ("mmd.cli.recover", "The database is lost: rebuild it from the sources."),
     "db": ("mmd.cli.database", "The database: upgrade, backup, check."),
     "completion": ("mmd.cli.completion", "Print the completion script for a shell."),
 }

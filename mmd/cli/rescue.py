@@ -1,53 +1,98 @@
-"""`mmd restore`: bring one source back now, whatever is planned for it."""
+"""`mmd restore` and `mmd adopt`: what to do about a source that is, or was left, in maintenance."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from mmd.amend import still_wanted
 from mmd.cli.app import config_option
-from mmd.cli.output import progress, progress_done, say
-from mmd.errors import Conflict, MmdError, NotFound, Refused
-from mmd.store import Entry
+from mmd.cli.output import format_option, progress, progress_done, say
+from mmd.errors import Conflict, MmdError, Refused
 
 if TYPE_CHECKING:
-    from mmd.cli.app import App
-    from mmd.plan import Held
-    from mmd.posture import Json
-    from mmd.reconcile import Reconciler
-    from mmd.store import Store
+    from collections.abc import Callable, Sequence
 
-WITHIN = 120.0  # seconds
-TRIES = 5
+    from mmd.cli.app import App
+    from mmd.isc import Isc
+    from mmd.plan import Held
+    from mmd.posture import Json, Observation
+    from mmd.reconcile import Reconciler
+    from mmd.recovery import Remembered, Told
+    from mmd.store import Store
+    from mmd.windows import Window
+
+WITHIN: Final = 120.0  # seconds in which a running daemon should have restored a source
+TRIES: Final = 5  # passes of our own
+
+
+def told_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options by which a person says what nothing remembers."""
+    for option in (
+        click.option("--accept-unsigned", is_flag=True, help="Believe an escrow with another signature."),
+        click.option(
+            "--set",
+            "flags",
+            multiple=True,
+            metavar="FLAG=VALUE",
+            help="enableProvisioningFeature or disable_health_check before: true, false or absent.",
+        ),
+        click.option("--features", metavar="A,B,…", help="The features before, or `none`."),
+    ):
+        command = option(command)
+    return command
+
+
+def told(features: str | None, flags: Sequence[str], *, accept_unsigned: bool) -> Told:
+    """Read what a person says of the time before.
+
+    Raises:
+        Refused: a flag or a value is not one of those there are.
+    """
+    from mmd.posture import FLAGS  # noqa: PLC0415 - not for `--help`
+    from mmd.recovery import ABSENT, Told  # noqa: PLC0415 - as above
+
+    names = None
+    if features is not None:
+        names = tuple(name.strip() for name in features.split(",") if name.strip() not in ("", "none"))
+    values: dict[str, bool | str] = {}
+    for text in flags:
+        name, _, value = text.partition("=")
+        if name not in FLAGS or value not in ("true", "false", ABSENT):
+            raise Refused(
+                f"--set {text} is not understood", hint=f"{' or '.join(FLAGS)}, =true, =false or =absent"
+            )
+        values[name] = value if value == ABSENT else value == "true"
+    return Told(features=names, flags=values, accept_unsigned=accept_unsigned)
 
 
 @config_option
 @click.command(name="restore")
 @click.argument("source")
+@told_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.pass_obj
-def restore(app: App, source: str, *, yes: bool, dry_run: bool) -> None:
-    """Bring SOURCE back now. Open windows go on for their other sources, and leave this one alone."""
+def restore(app: App, /, source: str, *, yes: bool, dry_run: bool, **before: Any) -> None:  # noqa: ANN401 - `told` types them
+    """Bring SOURCE back now: from the database's snapshot, else its escrow, else the forum's stored crons.
+
+    Open windows go on for their other sources, and leave this one alone.
+    """
+    said = told(**before)
     with app.store() as store:
         held = find_held(store, source)
-        name = held.snapshot.source_name
-        taken = f"{held.snapshot.taken_at:%Y-%m-%d %H:%M:%SZ}"
-        if dry_run:
-            say(f"{name} would go back to the snapshot taken at {taken}")
-            return
-        app.confirm(f"restore {name} to the snapshot taken at {taken} now?", yes=yes)
-        asyncio.run(_restored(app, held))
-    say(f"{name} is back to what it was")
+    source_id = held.snapshot.source_id if held else only(app, source)
+    asyncio.run(_restore(app, source_id, said, yes=yes, dry_run=dry_run))
 
 
-def find_held(store: Store, source: str) -> Held:
-    """Return the open snapshot of a source given by id or name.
+def find_held(store: Store, source: str) -> Held | None:
+    """Return the open snapshot of a source given by id or name, if there is one.
 
     Raises:
-        NotFound: mmd holds no such source.
         Refused: several held sources have the name.
     """
     held = store.holds.held()
@@ -57,27 +102,99 @@ def find_held(store: Store, source: str) -> Held:
     if len(found) > 1:
         ids = ", ".join(item.snapshot.source_id for item in found)
         raise Refused(f"several held sources are called {source}: {ids}", hint="give the id")
-    if not found:
-        raise NotFound(f"mmd holds no snapshot of {source}", hint="`mmd status` lists what is held")
-    return found[0]
+    return found[0] if found else None
 
 
-async def _restored(app: App, held: Held) -> None:
-    from mmd.cli.workshop import at_work, daemon_or_lock  # noqa: PLC0415 - the adapters are slow to import
+def only(app: App, source: str) -> str:
+    """Return the id of the one source of the tenant that is meant.
 
-    async with at_work(app, create=True) as (store, work, _):
-        with daemon_or_lock(app) as running:
-            _exempt(app, store, work, held)
-            if running:
-                await _wait_for_daemon(store, held)
-            else:
-                await _by_hand(store, work, held)
+    Raises:
+        NotFound: there is none.
+        Refused: several are.
+    """
+    from mmd.cli.resolve import resolve  # noqa: PLC0415 - only where the tenant must be asked
+
+    found = resolve(app, [source])
+    if len(found) > 1:
+        raise Refused(f"{source} means {len(found)} sources", hint="name them one at a time")
+    return found[0].id
 
 
-def _exempt(app: App, store: Store, work: Reconciler, held: Held) -> None:
+async def _restore(app: App, source_id: str, before: Told, *, yes: bool, dry_run: bool) -> None:
+    from mmd.cli.workshop import at_work  # noqa: PLC0415 - the adapters are slow to import
+
+    async with at_work(app, create=not dry_run) as (store, work, isc):
+        held = store.holds.held(source_id).get(source_id)
+        known = _of_held(held) if held else recall(app, await live(isc, source_id), before)
+        for note in known.notes:
+            say(f"  {note}")
+        aim = f"{known.snapshot.source_name} to what it was at {known.snapshot.taken_at:%Y-%m-%d %H:%M:%SZ}"
+        if dry_run:
+            say(f"would restore {aim}")
+            return
+        app.confirm(f"restore {aim} now?", yes=yes)
+        await _bring_back(app, store, work, held or take(app, store, known))
+    say(f"{known.snapshot.source_name} is back to what it was")
+
+
+def _of_held(held: Held) -> Remembered:
+    from mmd.recovery import Remembered  # noqa: PLC0415 - as above
+
+    return Remembered(snapshot=held.snapshot, claims=held.claims, text=held.text)
+
+
+async def live(isc: Isc, source_id: str) -> Observation:
+    """Read one source with its schedules."""
+    from mmd.isc import Priority  # noqa: PLC0415 - as above
+
+    observed = await isc.source(source_id, priority=Priority.RESTORE)
+    return replace(observed, schedules=await isc.schedules(source_id, priority=Priority.RESTORE))
+
+
+def recall(app: App, observed: Observation, before: Told) -> Remembered:
+    """Work out what a source that the database does not hold should go back to."""
+    from mmd.cli.workshop import rules  # noqa: PLC0415 - as above
+    from mmd.recovery import remembered  # noqa: PLC0415 - as above
+
+    return remembered(observed, before, key=rules(app).key, new_id=uuid.uuid4().hex, now=app.now)
+
+
+def take(app: App, store: Store, known: Remembered) -> Held:
+    """Put what was recalled on file as an open snapshot."""
+    from mmd.plan import Held  # noqa: PLC0415 - as above
+    from mmd.store import Entry  # noqa: PLC0415 - as above
+
+    notes: list[Json] = list(known.notes)
+    held = Held(snapshot=known.snapshot, claims=known.claims, text=known.text)
+    entry = Entry(
+        at=app.now,
+        kind="snapshot.recalled",
+        actor=app.actor,
+        source_id=held.snapshot.source_id,
+        body={"snapshot": held.snapshot.id, "name": held.snapshot.source_name, "notes": notes},
+    )
+    store.holds.recall(held, entry)
+    return held
+
+
+async def _bring_back(app: App, store: Store, work: Reconciler, held: Held) -> None:
+    from mmd.cli.workshop import daemon_or_lock  # noqa: PLC0415 - as above
+
+    with daemon_or_lock(app) as running:
+        _exempt(app, store, held)
+        if running:
+            await _wait_for_daemon(store, held)
+        else:
+            await _by_hand(store, work, held)
+
+
+def _exempt(app: App, store: Store, held: Held) -> None:
     """Leave the source out of whatever is open for it, so that no pass takes it again."""
+    from mmd.store import Entry  # noqa: PLC0415 - as above
+
     source_id = held.snapshot.source_id
-    open_now = work.wanted(store.plans.current(app.now), app.now).get(source_id, ())
+    windows = store.plans.current(app.now)
+    open_now = still_wanted(windows, store.plans.exemptions(windows), app.now).get(source_id, ())
     out = [(window.id, item.key, source_id) for window, item in open_now]
     named: list[Json] = [window.id for window, _ in open_now]
     body: dict[str, Json] = {"name": held.snapshot.source_name, "windows": named}
@@ -86,7 +203,7 @@ def _exempt(app: App, store: Store, work: Reconciler, held: Held) -> None:
 
 
 async def _by_hand(store: Store, work: Reconciler, held: Held) -> None:
-    """Run passes until the source is released.
+    """Run passes until the source is back.
 
     Raises:
         MmdError: ISC does not let it be restored; the snapshot stays open.
@@ -115,3 +232,60 @@ async def _wait_for_daemon(store: Store, held: Held) -> None:
 def _is_back(store: Store, held: Held) -> bool:
     current = store.holds.held(held.snapshot.source_id).get(held.snapshot.source_id)
     return current is None or current.restored_at is not None
+
+
+@config_option
+@click.command(name="adopt")
+@click.argument("source")
+@click.option("--for", "lasts", metavar="D", help="How long it stays in maintenance from now.")
+@click.option("--until", "end", metavar="T", help="Until when it stays in maintenance.")
+@click.option("--reason", metavar="TEXT", required=True, help="Why; people and auditors read it.")
+@click.option("--tz", "zone", metavar="ZONE", help="The time zone of --until.")
+@click.option("--ticket", metavar="ID", default="", help="The change's number.")
+@click.option("--owner", metavar="WHO", default="", help="Who answers for it.")
+@told_options
+@format_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.pass_obj
+def adopt(app: App, /, source: str, *, yes: bool, dry_run: bool, **asked: Any) -> None:  # noqa: ANN401 - Asked types them
+    """Make a window of a source that is in maintenance by someone else's hand; at its end it is restored."""
+    from mmd.cli.schedule import Asked, draft, show_windows  # noqa: PLC0415 - as above
+
+    before = told(
+        *(asked.pop(name) for name in ("features", "flags")), accept_unsigned=asked.pop("accept_unsigned")
+    )
+    rest: dict[str, Any] = {"match": None, "start": "now", "repeat": None, "until": None, "treatment": "full"}
+    planned = draft(app, Asked(source=(source,), yes=yes, dry_run=dry_run, **rest, **asked))
+    with app.store() as store:
+        if find_held(store, source) is not None:
+            raise Conflict(
+                f"mmd holds {source} already", hint="`mmd schedule extend` moves the end of its window"
+            )
+    source_id = only(app, source)
+    planned = asyncio.run(_adopt(app, source_id, planned, before, yes=yes, dry_run=dry_run))
+    show_windows(asked["form"], [planned], app.now, dry_run=dry_run)
+
+
+async def _adopt(
+    app: App, source_id: str, planned: Window, before: Told, *, yes: bool, dry_run: bool
+) -> Window:
+    from mmd.cli.workshop import at_work  # noqa: PLC0415 - as above
+    from mmd.store import Entry  # noqa: PLC0415 - as above
+    from mmd.windows import SourceRef  # noqa: PLC0415 - as above
+
+    async with at_work(app, create=not dry_run) as (store, _, isc):
+        observed = await live(isc, source_id)
+        known = recall(app, observed, before)
+        planned = replace(planned, sources=(SourceRef(source_id, observed.name),))
+        for note in known.notes:
+            say(f"  {note}")
+        if dry_run:
+            return planned
+        if app.interactive:
+            app.confirm(f"hold {observed.name} until its window closes, then restore it?", yes=yes)
+        body: dict[str, Json] = {"adopted": observed.name, "reason": planned.reason}
+        entry = Entry(at=app.now, kind="window.added", actor=app.actor, window_id=planned.id, body=body)
+        store.plans.add(planned, entry)  # first: a snapshot without a window would be restored at once
+        take(app, store, known)
+    return planned

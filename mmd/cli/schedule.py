@@ -492,10 +492,8 @@ def edit_(app: App, /, window_id: str, *, dry_run: bool, yes: bool, form: str, *
         raise Refused("what is to change?", hint="`mmd schedule edit --help` lists what can")
 
     def change(window: Window, now: datetime) -> Window:
-        changes = _edit(app, window, asked)
-        after = edit(window, changes, now)
-        if changes.moves:
-            check_repeat(after)
+        after = edit(window, _edit(app, window, asked), now)
+        check_repeat(after)
         if not dry_run and len(after.sources) > len(window.sources):
             _refuse_many(app, after, yes=yes)
         return after
@@ -574,6 +572,7 @@ def _say_all(lines: Iterable[str]) -> None:
 def show_windows(
     form: str, windows: Sequence[Window], now: datetime, *, dry_run: bool = False, empty: str = ""
 ) -> None:
+    """Print windows."""
     if dry_run:
         say("dry run: nothing was written")
     data = {"windows": [window_view(window, now) for window in windows]}

@@ -12,8 +12,10 @@ from mmd.daemon import only_one
 from mmd.effects import Effects
 from mmd.errors import Conflict, Denied, MmdError, PartlyDone, Unreachable
 from mmd.escrow import derive_key
+from mmd.findings import Rules
 from mmd.plan import WRITES, Interference
 from mmd.reconcile import Reconciler, Report
+from mmd.sweep import Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -41,8 +43,30 @@ def reconciler(app: App, store: Store, isc: Isc) -> Reconciler:
         effects,
         now=clock,
         actor=app.actor,
-        interference=Interference(app.config.reconcile.on_interference),
+        rules=rules(app),
         sweep=app.config.reconcile.sweep,
+    )
+
+
+def rules(app: App) -> Rules:
+    """Return what sources are judged by."""
+    return Rules(
+        grace=app.config.reconcile.zombie_grace,
+        key=derive_key(config.client_secret(app.config).reveal()),
+        interference=Interference(app.config.reconcile.on_interference),
+    )
+
+
+def sweeper(app: App, store: Store, isc: Isc) -> Sweeper:
+    """Return a sweeper for the configured tenant."""
+    return Sweeper(
+        store,
+        isc,
+        rules(app),
+        now=clock,
+        actor=app.actor,
+        every=app.config.reconcile.sweep,
+        restore_own=app.config.reconcile.on_zombie == "restore",
     )
 
 

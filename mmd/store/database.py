@@ -22,9 +22,9 @@ from mmd.store.schema import metadata
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 BUSY_SECONDS: Final = 5
-_OLDER: Final = ("0001",)
+_OLDER: Final = ("0001", "0002")
 
 
 class Damaged(MmdError):

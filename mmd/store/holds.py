@@ -66,6 +66,13 @@ class Holds:
         """The source is not back after all: hold it again."""
         self._update(snapshot_id, {"released_at": None, "restored_at": None, "watch_at": None}, entry)
 
+    def recall(self, held: Held, entry: Entry) -> None:
+        """Take a snapshot that an escrow told of; one that was on file already is opened again."""
+        if self.find(held.snapshot.id) is None:
+            self.take(held, entry)
+        else:
+            self.reopen(held.snapshot.id, entry)
+
     def watched(self, snapshot_id: str, released_at: datetime, now: datetime) -> None:
         """The source was looked at after its release: say when to look next, if at all."""
         later = [released_at + after for after in WATCH if released_at + after > now]
@@ -83,6 +90,11 @@ class Holds:
         if source_id is not None:
             query = query.where(snapshot.c.source_id == source_id)
         return {row["source_id"]: _held(row) for row in self._rows(query)}
+
+    def find(self, snapshot_id: str) -> Held | None:
+        """Return a snapshot by its id, open or released, or None."""
+        rows = self._rows(sa.select(snapshot).where(snapshot.c.id == snapshot_id))
+        return _held(rows[0]) if rows else None
 
     def to_watch(self, now: datetime) -> dict[str, tuple[Held, datetime]]:
         """Return the released snapshots whose source is to be looked at now, with the instant of release."""

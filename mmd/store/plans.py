@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from mmd.amend import over_at
+from mmd.store.database import chunks
 from mmd.store.journal import append
 from mmd.store.schema import exemption, occurrence, window, window_source
 from mmd.windows import Occurrence, SourceRef, Window
@@ -134,9 +135,8 @@ class Plans:
         """Run a query for many ids, within SQLite's limit of bound values."""
         rows: list[sa.RowMapping] = []
         with self._database.read() as connection:
-            for start in range(0, len(ids), 500):
-                chosen = query.where(column.in_(ids[start : start + 500]))
-                rows += connection.execute(chosen).mappings().all()
+            for some in chunks(ids):
+                rows += connection.execute(query.where(column.in_(some))).mappings().all()
         return rows
 
 

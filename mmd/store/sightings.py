@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from mmd.posture import Posture
+from mmd.store.database import chunks
+from mmd.store.journal import Entry, append
 from mmd.store.schema import observation
 
 if TYPE_CHECKING:
@@ -38,17 +40,38 @@ class Sightings:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def save(self, sightings: Iterable[Sighting]) -> None:
-        """Keep the newest sighting of each source."""
-        rows = [_row(sighting) for sighting in sightings]
-        if not rows:
+    def save(self, sightings: Iterable[Sighting], *, actor: str = "mmd") -> None:
+        """Keep the newest sighting of each source, and journal each change of posture."""
+        kept = list(sightings)
+        if not kept:
             return
+        before = self.all([sighting.source_id for sighting in kept])
+        changed = [
+            sighting
+            for sighting in kept
+            if sighting.source_id not in before or before[sighting.source_id].posture is not sighting.posture
+        ]
         insertion = insert_or(observation)
-        changed = {name: insertion.excluded[name] for name in rows[0] if name != "source_id"}
+        rows = [_row(sighting) for sighting in kept]
+        fresh = {name: insertion.excluded[name] for name in rows[0] if name != "source_id"}
         with self._database.write() as connection:
             connection.execute(
-                insertion.on_conflict_do_update(index_elements=["source_id"], set_=changed), rows
+                insertion.on_conflict_do_update(index_elements=["source_id"], set_=fresh), rows
             )
+            append(connection, *(_seen(sighting, actor) for sighting in changed))
+
+    def unlisted(self, *, before: datetime, at: datetime) -> None:
+        """Note that a complete sweep did not show the sources last seen before an instant."""
+        change = observation.update().where(
+            observation.c.observed_at < before, observation.c.failed_at.is_(None)
+        )
+        values = {
+            "posture": Posture.UNKNOWN.value,
+            "failed_at": at,
+            "failure": "ISC does not list the source any more",
+        }
+        with self._database.write() as connection:
+            connection.execute(change.values(**values))
 
     def fail(self, names: Mapping[str, str], *, at: datetime, reason: str) -> None:
         """Note since when sources (names by id) cannot be read; when they were last seen stays."""
@@ -81,10 +104,13 @@ class Sightings:
     def all(self, source_ids: Collection[str] | None = None) -> dict[str, Sighting]:
         """Return the last sightings by source id, of all sources or of some."""
         query = sa.select(observation)
-        if source_ids is not None:
-            query = query.where(observation.c.source_id.in_(list(source_ids)))
+        chosen = [None] if source_ids is None else chunks(list(source_ids))
+        found: dict[str, Sighting] = {}
         with self._database.read() as connection:
-            return {row["source_id"]: _sighting(row) for row in connection.execute(query).mappings()}
+            for ids in chosen:
+                some = query if ids is None else query.where(observation.c.source_id.in_(ids))
+                found |= {row["source_id"]: _sighting(row) for row in connection.execute(some).mappings()}
+        return found
 
 
 def _row(sighting: Sighting) -> dict[str, object]:
@@ -102,3 +128,13 @@ def _row(sighting: Sighting) -> dict[str, object]:
 
 def _sighting(row: sa.RowMapping) -> Sighting:
     return Sighting(**{**row, "posture": Posture(row["posture"])})
+
+
+def _seen(sighting: Sighting, actor: str) -> Entry:
+    return Entry(
+        at=sighting.observed_at,
+        kind="seen",
+        actor=actor,
+        source_id=sighting.source_id,
+        body={"name": sighting.name, "posture": sighting.posture.value},
+    )

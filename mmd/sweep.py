@@ -1,0 +1,207 @@
+"""One sweep: the whole tenant read, and compared with what is wanted and held.
+
+Pages are judged as they come, so memory stays flat however many sources there are. What looks wrong on a
+page is read once more by itself, schedules included, before it becomes a finding. A sweep that did not see
+the whole tenant clears nothing: what was not seen proves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from mmd.amend import still_wanted
+from mmd.errors import Missing, MmdError
+from mmd.escrow import unseal
+from mmd.findings import ZOMBIES, Finding, Rules, judge, suspicious
+from mmd.isc import Priority
+from mmd.plan import Case
+from mmd.store import Entry, Sighting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import timedelta
+
+    from mmd.isc import Isc
+    from mmd.plan import Held
+    from mmd.posture import Observation
+    from mmd.store import Store
+    from mmd.windows import Occurrence, Window
+
+# Suspects of one page that are read again; more at once is not a zombie but a change of the tenant, or of
+# ISC.
+CONFIRMED: Final = 50
+RESTORED_AT_ONCE: Final = 25  # zombies of mmd's own making that one sweep brings back by itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep saw. `error` says why it is incomplete; None means that every source was seen."""
+
+    at: datetime
+    sources: int
+    findings: tuple[Finding, ...]
+    reopened: int = 0
+    error: MmdError | None = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What a sweep has seen so far."""
+
+    sources: int = 0
+    reopened: int = 0
+
+
+class Sweeper:
+    """Reads the whole tenant, page by page."""
+
+    def __init__(
+        self,
+        store: Store,
+        isc: Isc,
+        rules: Rules,
+        *,
+        now: Callable[[], datetime],
+        actor: str,
+        every: timedelta,
+        restore_own: bool = False,
+    ) -> None:
+        self._store = store
+        self._isc = isc
+        self._rules = rules
+        self._now = now
+        self._actor = actor
+        self._every = every
+        self._restore_own = restore_own
+
+    async def run(self, *, record: bool = True, progress: Callable[[int], None] = lambda _: None) -> Swept:
+        """Sweep once. Without `record` nothing is written: the answer is all there is."""
+        started, tally, error = self._now(), _Tally(), None
+        found: list[Finding] = []
+        try:
+            async for page in self._isc.pages(priority=Priority.SWEEP):
+                found += await self._page(page, tally, record=record)
+                progress(tally.sources)
+        except MmdError as problem:
+            error = problem
+        found += self._unseen_and_late({finding.source_id for finding in found})
+        if record:
+            self._conclude(started, found, tally, complete=error is None)
+        return Swept(
+            at=started,
+            sources=tally.sources,
+            findings=tuple(found),
+            reopened=tally.reopened,
+            error=error,
+        )
+
+    async def _page(self, page: Sequence[Observation], tally: _Tally, *, record: bool) -> list[Finding]:
+        tally.sources += len(page)
+        now = self._now()
+        held, open_now = self._store.holds.held(), self._wanted(now)
+        cases = [_case(observed, held, open_now) for observed in page]
+        found = await self._judged(cases, now)
+        if record:
+            self._store.sightings.save([_sighting(case, now) for case in cases], actor=self._actor)
+            found = [finding for finding in found if not self._is_taken_back(finding, cases, tally)]
+        return found
+
+    async def _judged(self, cases: Sequence[Case], now: datetime) -> list[Finding]:
+        """Judge a page; what mmd holds for an open window is judged by the passes."""
+        closed = [case for case in cases if case.held and not case.wanted]
+        free = [case for case in cases if not case.held]
+        suspects = [case for case in free if case.observed and suspicious(case.observed)]
+        confirmed = await asyncio.gather(*(self._again(case) for case in suspects[:CONFIRMED]))
+        looked_at = [*closed, *(case for case in confirmed if case), *suspects[CONFIRMED:]]
+        found = [judge(case, self._rules, now) for case in looked_at]
+        return [finding for finding in found if finding]
+
+    async def _again(self, case: Case) -> Case | None:
+        """Read a suspect by itself; None when it is gone, or when a pass has taken it meanwhile."""
+        try:
+            observed, schedules = await asyncio.gather(
+                self._isc.source(case.source_id, priority=Priority.SWEEP),
+                self._isc.schedules(case.source_id, priority=Priority.SWEEP),
+            )
+        except Missing:
+            return None
+        if self._store.holds.held(case.source_id):
+            return None
+        return replace(case, observed=replace(observed, schedules=schedules))
+
+    def _unseen_and_late(self, known: set[str]) -> list[Finding]:
+        """Judge what is held, should be back by now, and was on no page."""
+        now = self._now()
+        open_now = self._wanted(now)
+        missing = [
+            Case(source_id=source_id, source_name=held.snapshot.source_name, held=held)
+            for source_id, held in self._store.holds.held().items()
+            if source_id not in known and source_id not in open_now
+        ]
+        found = [judge(case, self._rules, now) for case in missing]
+        return [finding for finding in found if finding]
+
+    def _wanted(self, now: datetime) -> dict[str, tuple[tuple[Window, Occurrence], ...]]:
+        windows = self._store.plans.current(now)
+        return still_wanted(windows, self._store.plans.exemptions(windows), now)
+
+    def _is_taken_back(self, finding: Finding, cases: Sequence[Case], tally: _Tally) -> bool:
+        """Hold a source again that carries an escrow of this database's own; bounded, and only where asked."""
+        if not self._restore_own or tally.reopened >= RESTORED_AT_ONCE:
+            return False
+        observed = next((case.observed for case in cases if case.source_id == finding.source_id), None)
+        if observed is None or observed.escrow is None:
+            return False
+        _, escrow = unseal(observed.escrow, source_id=finding.source_id, key=self._rules.key)
+        own = self._store.holds.find(escrow.snapshot.id) if escrow else None
+        if own is None or own.text != observed.escrow:
+            return False
+        entry = Entry(
+            at=self._now(),
+            kind="reopened",
+            actor=self._actor,
+            source_id=finding.source_id,
+            body={"name": finding.source_name, "snapshot": own.snapshot.id, "reason": finding.detail},
+        )
+        self._store.holds.reopen(own.snapshot.id, entry)
+        tally.reopened += 1
+        return True
+
+    def _conclude(
+        self, started: datetime, found: Sequence[Finding], tally: _Tally, *, complete: bool
+    ) -> None:
+        now = self._now()
+        drift = [item for item in self._store.findings.open().values() if item.kind not in ZOMBIES]
+        judged = None if complete else frozenset[str]()  # drift inside a window is for the passes to judge
+        self._store.findings.update([*drift, *found], judged=judged, now=now, actor=self._actor)
+        if complete:
+            self._store.sightings.unlisted(before=started, at=now)
+            self._store.findings.swept(now, sources=tally.sources, within=self._every * 3)
+
+
+def _case(
+    observed: Observation,
+    held: dict[str, Held],
+    open_now: dict[str, tuple[tuple[Window, Occurrence], ...]],
+) -> Case:
+    return Case(
+        source_id=observed.source_id,
+        source_name=observed.name,
+        wanted=open_now.get(observed.source_id, ()),
+        held=held.get(observed.source_id),
+        observed=observed,
+    )
+
+
+def _sighting(case: Case, now: datetime) -> Sighting:
+    return Sighting(
+        source_id=case.source_id,
+        name=case.source_name,
+        connector=case.observed.connector if case.observed else "",
+        posture=case.posture,
+        reason="seen by the sweep",
+        observed_at=now,
+    )
