@@ -118,6 +118,10 @@ def test_a_rule_starts_with_its_first_occurrence_for_ever() -> None:
         assert window_view(window, later)["starts_at"] == START
 
 
+def test_a_rule_whose_first_occurrence_was_skipped_starts_with_the_second() -> None:
+    assert window_view(skip(daily(), "2026-12-01T22:00", BEFORE), BEFORE)["starts_at"] == START + DAY
+
+
 def test_an_open_window_says_when_it_closes_and_when_it_opens_again() -> None:
     view = window_view(daily(), INSIDE)
     assert view["state"] == "active"
