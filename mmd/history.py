@@ -37,18 +37,22 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """One entry of the source by mmd: verified in maintenance at `entered_at`, back at `restored_at`."""
+    """One entry of the source by mmd: verified in maintenance at `entered_at`, back at `restored_at`.
+
+    One that was released without being restored gave way to a newer one, or to another database's.
+    """
 
     snapshot_id: str
     window_ids: tuple[str, ...]
     taken_at: datetime
     entered_at: datetime | None = None
     restored_at: datetime | None = None
+    released_at: datetime | None = None
 
     @property
     def until(self) -> datetime:
         """When it was over; at the end of time while it is not."""
-        return self.restored_at or _NEVER
+        return self.restored_at or self.released_at or _NEVER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +184,8 @@ def _steps(item: Applied, seen: Iterable[_Change]) -> Iterator[_Change]:
         yield _Change(item.entered_at, Posture.MAINTENANCE)
     if item.restored_at is not None:
         yield _Change(item.restored_at, Posture.NORMAL)
+    elif item.released_at is not None:
+        yield _Change(item.released_at, Posture.UNKNOWN)
 
 
 def _hold(timeline: Timeline, at: datetime) -> Applied | None:
@@ -254,7 +260,9 @@ def _deeds(timeline: Timeline, at: datetime) -> list[str]:
         told = f"verified in maintenance only at {_said(hold.entered_at)}"
     else:
         told = f"verified in maintenance at {_said(hold.entered_at)}"
-    end = f"back at {_said(hold.restored_at)}" if hold.restored_at else "not back yet"
+    end = "not back yet"
+    if hold.restored_at or hold.released_at:
+        end = f"{'back' if hold.restored_at else 'given up'} at {_said(hold.until)}"
     return [f"applied: entered by mmd from {_said(hold.taken_at)}{whose}, {told}, {end}"]
 
 

@@ -112,11 +112,8 @@ def existing(app: App) -> Path:
 
 
 def _chain(opened: Store) -> list[str]:
-    try:
-        broken = opened.journal.broken()
-    except (ValueError, TypeError):
-        return ["an entry of the journal cannot be read"]
-    return [] if broken is None else [f"entry {broken} of the journal does not fit the one before it"]
+    problem = opened.journal.verify().problem
+    return [problem] if problem else []
 
 
 def _size(path: Path) -> str:

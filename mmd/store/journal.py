@@ -2,28 +2,34 @@
 
 Every change of a plan (who, from where), every mutating request (intent before, outcome after, ISC's
 tracking id), every entry, restoration and finding. The hash of a row covers the row and the hash before it,
-so that a row that is altered or taken out shows (`broken`).
+and the table `meta` keeps the number and the hash of the last one, so that a row that is altered or taken
+out shows, at the end too (`verify`). The database itself refuses to change or delete a row (docs/adr/0016).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from mmd.escrow import stamp
 from mmd.posture import canonical
-from mmd.store.schema import journal
+from mmd.store.schema import journal, meta, window_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from mmd.posture import Json
     from mmd.store.database import Database
+
+_END: Final = "journal"  # in `meta`: number and hash of the last row
+_PAGE: Final = 1000  # rows read at a time
+_HASHED: Final = ("at", "kind", "actor", "source_id", "window_id", "body")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +45,40 @@ class Entry:
     seq: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What a walk along the journal found.
+
+    `first` and `last` are hashes. `broken` is the number of the first row that is not as it was written or
+    is missing, and `problem` says so in a sentence; where all is well they are None and "".
+    """
+
+    rows: int
+    first: str = ""
+    last: str = ""
+    broken: int | None = None
+    problem: str = ""
+
+
 def append(connection: sa.Connection, *entries: Entry) -> None:
     """Write entries at the end, inside the caller's transaction."""
-    last = connection.execute(sa.select(journal.c.hash).order_by(journal.c.seq.desc()).limit(1)).scalar()
+    if not entries:
+        return
+    seq, last = _end(connection)
     for entry in entries:
         values = _values(entry)
-        last = _hash(last or "", values)
-        connection.execute(journal.insert().values(**{**values, "at": entry.at}, hash=last))
+        last = _hash(last, values)
+        written = connection.execute(journal.insert().values(**{**values, "at": entry.at}, hash=last))
+        seq = written.inserted_primary_key[0] if written.inserted_primary_key else seq + 1
+    end = insert_or(meta).values(key=_END, value=f"{seq} {last}")
+    connection.execute(end.on_conflict_do_update(index_elements=["key"], set_={"value": end.excluded.value}))
+
+
+def _end(connection: sa.Connection) -> tuple[int, str]:
+    """Return the number and the hash of the last row that was written, which may be gone since."""
+    found: str | None = connection.execute(sa.select(meta.c.value).where(meta.c.key == _END)).scalar()
+    seq, _, last = (found or "0 ").partition(" ")
+    return int(seq) if seq.isdecimal() else 0, last
 
 
 def _values(entry: Entry) -> dict[str, Any]:
@@ -84,33 +117,93 @@ class Journal:
         kinds: tuple[str, ...] = (),
         last: int | None = None,
     ) -> list[Entry]:
-        """Return entries in order, those in `[since, until)`; with `last`, only that many of the newest."""
-        query = sa.select(journal).order_by(journal.c.seq.desc() if last else journal.c.seq)
+        """Return what `stream` yields."""
+        return list(self.stream(source_id=source_id, since=since, until=until, kinds=kinds, last=last))
+
+    def stream(
+        self,
+        *,
+        source_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        kinds: tuple[str, ...] = (),
+        last: int | None = None,
+    ) -> Iterator[Entry]:
+        """Yield entries in order, those in `[since, until)`, a page at a time.
+
+        Those of a source are its own, and those of windows that name it and of no source in particular. With
+        `last`, only that many of the newest.
+        """
+        query = sa.select(journal)
         if source_id is not None:
-            query = query.where(journal.c.source_id == source_id)
+            query = query.where(_about(source_id))
         if since is not None:
             query = query.where(journal.c.at >= since)
         if until is not None:
             query = query.where(journal.c.at < until)
         if kinds:
             query = query.where(journal.c.kind.in_(kinds))
-        with self._database.read() as connection:
-            rows = connection.execute(query.limit(last) if last else query).mappings().all()
-        return [_entry(row) for row in (reversed(rows) if last else rows)]
+        for rows, _ in self._pages(query, self._before(query, last)):
+            yield from map(_entry, rows)
 
-    def broken(self) -> int | None:
-        """Return the number of the first row that does not fit the one before it; None when all do."""
-        previous = ""
-        for row in self._rows():
-            values = {**_values(_entry(row)), "body": row["body"]}
-            previous = _hash(previous, values)
-            if previous != row["hash"]:
-                return int(row["seq"])
-        return None
+    def verify(self) -> Chain:
+        """Walk along the whole journal."""
+        columns = [sa.type_coerce(journal.c[name], sa.Text).label(name) for name in _HASHED]
+        query = sa.select(journal.c.seq, journal.c.hash, *columns)
+        chain, written, end = Chain(0), 0, ""
+        for rows, (written, end) in self._pages(query, 0):  # noqa: B007 - what the last page says counts
+            chain = _walked(chain, rows)
+            if chain.broken is not None:
+                return chain
+        if (chain.rows, chain.last) != (written, end):
+            problem = f"the journal ends at entry {chain.rows}, but {written} were written"
+            return replace(chain, broken=chain.rows + 1, problem=problem)
+        return chain
 
-    def _rows(self) -> Iterator[sa.RowMapping]:
+    def _before(self, query: sa.Select[Any], last: int | None) -> int:
+        """Return the number before the first of the newest rows that are asked for; 0 for all of them."""
+        if last is None:
+            return 0
+        newest = query.with_only_columns(journal.c.seq).order_by(journal.c.seq.desc()).limit(last)
         with self._database.read() as connection:
-            yield from connection.execute(sa.select(journal).order_by(journal.c.seq)).mappings()
+            first = connection.execute(sa.select(sa.func.min(newest.subquery().c.seq))).scalar()
+        return int(first or 1) - 1
+
+    def _pages(
+        self, query: sa.Select[Any], after: int
+    ) -> Iterator[tuple[Sequence[sa.RowMapping], tuple[int, str]]]:
+        """Yield rows page by page, and with each what the end of the journal was.
+
+        Each page is a transaction of its own, so that a slow reader holds nobody up; in between the journal
+        can only have grown.
+        """
+        query = query.order_by(journal.c.seq).limit(_PAGE)
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(query.where(journal.c.seq > after)).mappings().all()
+                end = _end(connection)
+            yield rows, end
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1]["seq"]
+
+
+def _about(source_id: str) -> sa.ColumnElement[bool]:
+    named = sa.select(window_source.c.window_id).where(window_source.c.source_id == source_id)
+    of_windows = sa.and_(journal.c.source_id.is_(None), journal.c.window_id.in_(named))
+    return sa.or_(journal.c.source_id == source_id, of_windows)
+
+
+def _walked(chain: Chain, rows: Iterable[sa.RowMapping]) -> Chain:
+    """Compare each row, as its text stands, with its hash and the one before."""
+    number, first, last = chain.rows, chain.first, chain.last
+    for row in rows:
+        last = _hash(last, {name: row[name] for name in _HASHED})
+        if (row["seq"], row["hash"]) != (number + 1, last):
+            problem = f"entry {row['seq']} of the journal does not fit the one before it"
+            return Chain(number, first, chain.last, row["seq"], problem)
+        number, first = number + 1, first or last
+    return Chain(number, first, last)
 
 
 def _entry(row: sa.RowMapping) -> Entry:

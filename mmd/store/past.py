@@ -109,15 +109,9 @@ class Past:
         self, ids: list[str] | None, since: datetime, until: datetime
     ) -> defaultdict[str, list[Applied]]:
         back = sa.func.coalesce(snapshot.c.restored_at, snapshot.c.released_at)
+        names = ("id", "source_id", "claims", "taken_at", "entered_at", "restored_at", "released_at")
         query = (
-            sa.select(
-                snapshot.c.id,
-                snapshot.c.source_id,
-                snapshot.c.claims,
-                snapshot.c.taken_at,
-                snapshot.c.entered_at,
-                back.label("restored_at"),
-            )
+            sa.select(*(snapshot.c[name] for name in names))
             .where(snapshot.c.taken_at < until, sa.or_(back.is_(None), back >= since))
             .order_by(snapshot.c.taken_at)
         )
@@ -204,6 +198,7 @@ def _applied(row: sa.RowMapping) -> Applied:
         taken_at=row["taken_at"],
         entered_at=row["entered_at"],
         restored_at=row["restored_at"],
+        released_at=row["released_at"],
     )
 
 

@@ -140,7 +140,8 @@ observation: Final = sa.Table(
 )
 sa.Index("observation_name", observation.c.name)
 
-# Append-only and hash-linked: each row's hash covers the row and the hash before it.
+# Append-only and hash-linked: each row's hash covers the row and the hash before it. Triggers (migration
+# 0003) refuse to change or delete a row of it, and to delete a snapshot.
 journal: Final = sa.Table(
     "journal",
     metadata,
@@ -156,6 +157,8 @@ journal: Final = sa.Table(
 )
 sa.Index("journal_source", journal.c.source_id, journal.c.at)
 sa.Index("journal_at", journal.c.at)
+sa.Index("journal_seen", journal.c.source_id, journal.c.at, sqlite_where=sa.text("kind = 'seen'"))
+sa.Index("journal_window", journal.c.window_id, sqlite_where=journal.c.source_id.is_(None))
 
 # What a command asks of the running daemon; the daemon answers here.
 request: Final = sa.Table(
