@@ -1,0 +1,323 @@
+"""Making reports: bringing the facts together, and putting files where auditors look for them.
+
+A file is there whole or not at all, and for its owner alone. A complete report is never replaced by an
+incomplete one: that has a name of its own, which ends in ".incomplete", and goes when the complete one comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mmd.errors import MmdError, Refused
+from mmd.findings import ZOMBIES, Kind
+from mmd.isc import Priority
+from mmd.posture import MARKER, Json, Posture
+from mmd.report import FORMATS, Change, Facts, Kept, Live, Report, Schedule, make
+from mmd.report.period import Period, period_before
+from mmd.report.sheet import audited
+from mmd.windows import zone_named
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from mmd.isc import Isc
+    from mmd.store import Entry, Store
+
+# A year's audit, and a month to be late with it.
+KEEP: Final = timedelta(days=400)
+INCOMPLETE: Final = ".incomplete"
+RETRY: Final = timedelta(minutes=5)  # after a report that could not be completed
+LOOK: Final = timedelta(minutes=1)  # between looks at the clock, which may be stepped
+_NAMES: Final = re.compile(r"mmd-([0-9]{4}-[0-9]{2}-[0-9]{2})[0-9TZdhms-]*\.(csv|html|json)(\.incomplete)?")
+_DEEDS: Final = ("added", "edited", "extended", "ended", "cancelled", "skipped", "adopted")
+_MOST_CHANGES: Final = 4  # of one change of plan, in words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a report needs of the configuration: whose it is, the readers' zone, and when late is late."""
+
+    tenant: str
+    zone: str
+    grace: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What the tenant said: its sources in maintenance, or why it did not say all; and its time zone."""
+
+    live: tuple[Live, ...] = ()
+    trouble: str = ""
+    zone: str | None = None
+
+
+# --- Facts ------------------------------------------------------------------------------------------------
+
+
+async def listing(isc: Isc) -> Listing:
+    """Read every source of the tenant, and its time zone; whatever goes wrong is part of the answer."""
+    live: list[Live] = []
+    unread = 0
+    try:
+        zone = await _zone(isc)
+        async for page in isc.pages(priority=Priority.SWEEP):
+            unread += sum(seen.attributes is None for seen in page)
+            marked = (seen for seen in page if audited((seen.attributes or {}).get(MARKER)))
+            live += [Live(seen.source_id, seen.name, seen.connector) for seen in marked]
+    except MmdError as error:
+        return Listing(trouble=error.message)
+    trouble = f"{unread} of its sources came without connectorAttributes" if unread else ""
+    return Listing(live=tuple(live), trouble=trouble, zone=zone)
+
+
+async def _zone(isc: Isc) -> str | None:
+    """The zone of the tenant's crons; many tokens may not ask for it, and a report does without."""
+    try:
+        name = (await isc.org_config()).get("timeZone")
+        return zone_named(name).key if isinstance(name, str) else None
+    except MmdError:
+        return None
+
+
+def gather(
+    store: Store, said: Listing, terms: Terms, since: datetime, until: datetime, now: datetime
+) -> Facts:
+    """Bring together what the database and the tenant know of `[since, until)`."""
+    timelines = store.past.timelines(None, since - terms.grace, until)
+    entries = store.journal.read(since=since, until=until, kinds=tuple(f"window.{deed}" for deed in _DEEDS))
+    restored = store.journal.read(since=since, until=until, kinds=("restored",))
+    findings = store.findings.between(since, until)
+    held = {line.source_id for line in timelines if line.applied}
+    return Facts(
+        tenant=terms.tenant,
+        since=since,
+        until=until,
+        now=now,
+        zone=terms.zone,
+        tenant_zone=said.zone,
+        grace=terms.grace,
+        live=said.live if not said.trouble else _last_known(store),
+        trouble=said.trouble,
+        windows=tuple(store.plans.all(after=since - terms.grace)),
+        timelines=tuple(timelines),
+        schedules=tuple(item for source_id in sorted(held) for item in _schedules(store, source_id)),
+        findings=tuple(findings),
+        changes=tuple(_change(entry) for entry in entries),
+        kept=tuple(kept for entry in restored if (kept := _kept(entry)).notes),
+        watched=tuple(store.findings.covered(since, until)),
+    )
+
+
+def _last_known(store: Store) -> tuple[Live, ...]:
+    """What was in maintenance when it was last looked at."""
+    found = {
+        seen.source_id: Live(seen.source_id, seen.name, seen.connector)
+        for seen in store.sightings.all().values()
+        if seen.posture is Posture.MAINTENANCE
+    }
+    for item in store.findings.open().values():
+        if item.kind in ZOMBIES - {Kind.HALF}:
+            found.setdefault(item.source_id, Live(item.source_id, item.source_name, item.connector))
+    return tuple(found.values())
+
+
+def _schedules(store: Store, source_id: str) -> Iterable[Schedule]:
+    """The schedules that entries of a source took away."""
+    for held, released_at in store.holds.history(source_id):
+        for kind, cron in held.snapshot.before.schedules.items():
+            yield Schedule(
+                source_id=source_id,
+                source_name=held.snapshot.source_name,
+                kind=kind,
+                cron=cron,
+                since=held.entered_at or held.snapshot.taken_at,
+                until=held.restored_at or released_at,
+            )
+
+
+def _change(entry: Entry) -> Change:
+    return Change(
+        at=entry.at,
+        kind=entry.kind.removeprefix("window."),
+        actor=entry.actor,
+        window_id=entry.window_id or "",
+        what=_what(entry),
+    )
+
+
+def _what(entry: Entry) -> str:
+    """Say what a change of plan changed, and why as far as somebody said it."""
+    before, after, why = (entry.body.get(name) for name in ("before", "after", "reason"))
+    old = before if isinstance(before, dict) else {}
+    new = after if isinstance(after, dict) else {}
+    changed = [f"{name}: {_value(old[name])} became {_value(new.get(name))}" for name in old if name in new]
+    fresh = [f"{name}: {_value(new[name])}" for name in new if name not in old]
+    texts = [*([why] if isinstance(why, str) and why else []), *(changed + fresh)[:_MOST_CHANGES]]
+    return "; ".join(texts)
+
+
+def _value(value: Json) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "none" if value in (None, "") else str(value)
+
+
+def _kept(entry: Entry) -> Kept:
+    notes = entry.body.get("kept")
+    return Kept(
+        at=entry.at,
+        source_id=entry.source_id or "",
+        source_name=str(entry.body.get("name") or entry.source_id or ""),
+        notes=tuple(map(str, notes)) if isinstance(notes, list) else (),
+    )
+
+
+# --- Files ------------------------------------------------------------------------------------------------
+
+
+def save(path: Path, text: str, *, complete: bool) -> Path:
+    """Put a report where it belongs, and return where that is.
+
+    Raises:
+        MmdError: the file cannot be written; whatever was there before is as it was.
+    """
+    aside = path.with_name(path.name + INCOMPLETE)
+    target = path if complete else aside
+    try:
+        _write(target, text.encode())
+        if complete:
+            aside.unlink(missing_ok=True)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise MmdError(
+            f"{target} cannot be written: {why}", hint="is there the room, and the right?"
+        ) from error
+    return target
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write beside, then rename: whoever reads sees the old or the new, and no planted link is followed."""
+    if path.is_dir():
+        raise Refused(f"{path} is a folder", hint="name a file in it")
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the reports, for its owner alone, if it is not there.
+
+    Raises:
+        MmdError: it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise MmdError(
+            f"the folder {folder} cannot be made: {why}", hint="see [reports] directory"
+        ) from error
+
+
+def forget(folder: Path, today: date) -> list[str]:
+    """Delete the reports of periods that began longer ago than `KEEP`, nothing else; return their names."""
+    gone = []
+    for path in sorted(folder.iterdir()):
+        found = _NAMES.fullmatch(path.name)
+        if found is None or path.is_dir():
+            continue
+        with contextlib.suppress(ValueError, OSError):  # no date after all; somebody else was faster
+            if date.fromisoformat(found[1]) < today - KEEP:
+                path.unlink()
+                gone.append(path.name)
+    return gone
+
+
+# --- By themselves ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publisher:
+    """Writes the report of each period when it is over."""
+
+    store: Store
+    isc: Isc
+    terms: Terms
+    every: timedelta
+    folder: Path
+    formats: Sequence[str]
+
+    async def run(self, now: datetime) -> Report | None:
+        """Write the report of the last period, if it is not there yet, and return it.
+
+        There is none of a time before mmd knew anything, and none that is older than the last period: what
+        is in maintenance now is part of it.
+
+        Raises:
+            MmdError: it cannot be written, or the database not be read.
+        """
+        period = period_before(now, self.every, self.terms.zone)
+        paths = [(form, self.folder / f"{period.name}.{form}") for form in self.formats]
+        if not self._is_due(period, [path for _, path in paths]):
+            return None
+        said = await listing(self.isc)
+        return await asyncio.to_thread(self._publish, said, period, paths, now)
+
+    def _is_due(self, period: Period, paths: Iterable[Path]) -> bool:
+        written = all(os.path.lexists(path) for path in paths)
+        return not written and bool(self.store.journal.read(until=period.until, last=1))
+
+    def _publish(
+        self, said: Listing, period: Period, paths: Iterable[tuple[str, Path]], now: datetime
+    ) -> Report:
+        report = make(gather(self.store, said, self.terms, period.since, period.until, now))
+        make_folder(self.folder)
+        for form, path in paths:
+            save(path, FORMATS[form](report), complete=report.complete)
+        forget(self.folder, now.date())
+        return report
+
+
+async def publish_periodically(
+    publisher: Publisher,
+    *,
+    now: Callable[[], datetime],
+    log: Any,  # noqa: ANN401 - structlog's loggers have no type of their own
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Write a report whenever a period is over, for ever; one that fails is told and tried again."""
+    while True:
+        wait = min(LOOK, publisher.every)
+        try:
+            report = await publisher.run(now())
+        except MmdError as error:
+            log.error("report.failed", error=error.message, hint=error.hint)  # noqa: TRY400 - no traceback
+            wait = RETRY
+        else:
+            if report is not None and report.complete:
+                log.info("report.written", since=report.facts.since, until=report.facts.until)
+            elif report is not None:
+                log.warning("report.incomplete", error=report.facts.trouble)
+                wait = RETRY
+        await sleep(wait.total_seconds())
