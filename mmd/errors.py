@@ -27,11 +27,12 @@ class MmdError(Exception):
     """One sentence for a person, and a hint about what to do next."""
 
     exit_code: ClassVar[int] = 1
+    usual_hint: ClassVar[str] = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
 
 class Refused(MmdError):
@@ -74,6 +75,7 @@ class Denied(TenantError):
     """The credentials are wrong or expired, or lack a right."""
 
     exit_code = 5
+    usual_hint = "`mmd doctor` says which right is missing"
 
 
 class Missing(TenantError):
@@ -90,16 +92,22 @@ class Unreachable(TenantError):
     """No usable answer came, and nothing can have been changed."""
 
     exit_code = 6
+    usual_hint = "is the tenant's name or base_url right, and the network up? `mmd doctor` says more"
 
 
 class Unknown(TenantError):
     """No usable answer came to a change, so it may or may not have happened: read again, then decide."""
 
     exit_code = 6
+    usual_hint = "the source is read again before anything else is done to it"
 
 
 class Garbled(TenantError):
     """The answer is not what ISC's documents promise; it counts as no data, never as empty data."""
+
+    usual_hint = (
+        "nothing is done on the word of such an answer; if it stays so, report it with the tracking id"
+    )
 
 
 class PartlyDone(MmdError):

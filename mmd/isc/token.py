@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote_plus, urlencode
 
-from mmd.errors import Denied, Garbled, TenantError
+from mmd.errors import Denied, Garbled, TenantError, Unknown, Unreachable
 from mmd.isc import door
 from mmd.isc.retry import passing, unchanged
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # After a failure: at most one token request in so many seconds (reliability.md C4).
 PAUSE: Final = 5.0
+UNREACHED_PAUSE: Final = 0.5
 _TRIES: Final = 3
 # Renewed when this share of its life is left: a fixed margin would never let go of a 15-second token.
 _MARGIN: Final = 0.2
@@ -93,7 +94,7 @@ class Token:
         try:
             await self._fetch(1 if old_is_good else _TRIES)
         except TenantError as error:
-            self._failure, self._pause_until = error, self._clock() + PAUSE
+            self._failure, self._pause_until = error, self._clock() + _pause(error)
             # Better the last of the old one than none.
             self._renew_at = min(self._pause_until, self._ends_at)
             if self.bearer() is None:
@@ -107,7 +108,8 @@ class Token:
             except TenantError as error:
                 if tries < 1 or not (passing(error) or error.status == HTTPStatus.TOO_MANY_REQUESTS):
                     raise unchanged(error) from None
-            await self._sleep(PAUSE)
+                pause = _pause(error)
+            await self._sleep(pause)
 
     async def _try(self) -> None:
         secret = self._secret()
@@ -121,6 +123,12 @@ class Token:
         self._bearer = _access_token(document.get("access_token"))
         self._renew_at, self._ends_at = asked_at + life * (1 - _MARGIN), asked_at + life
         self._failure = None
+
+
+def _pause(error: TenantError) -> float:
+    """Return how long to leave the token endpoint alone: less where it was never reached."""
+    unreached = isinstance(error, Unreachable | Unknown) and error.status is None
+    return UNREACHED_PAUSE if unreached else PAUSE
 
 
 def _refusal(reply: Reply, secret: str) -> TenantError:
