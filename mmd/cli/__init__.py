@@ -35,6 +35,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "adopt": ("mmd.cli.rescue", "Make a window of a zombie."),
     "restore": ("mmd.cli.rescue", "Bring one source back now."),
     "recover": ("mmd.cli.recover", "The database is lost: rebuild it from the sources."),
+    "was": ("mmd.cli.history", "Was a source in maintenance then? With evidence; exit 0 yes, 3 no."),
+    "history": ("mmd.cli.history", "What happened: plans, requests, restorations, findings, alerts."),
     "report": ("mmd.cli.report", "What is in maintenance, and what was: CSV, HTML or JSON."),
     "db": ("mmd.cli.database", "The database: upgrade, backup, check."),
     "completion": ("mmd.cli.completion", "Print the completion script for a shell."),

@@ -49,10 +49,16 @@ class Site:
             "MMD_TENANT__CLIENT_SECRET": self.sim.client_secret,
         }
 
+    def start_command(self) -> list[str]:
+        return [sys.executable, "-m", "mmd", "--config", str(self.config)]
+
+    def writes(self) -> int:
+        return len(self.sim.mutations)
+
     def mmd(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "mmd", "--config", str(self.config), *arguments],
+            [*self.start_command(), *arguments],
             check=False,
             capture_output=True,
             text=True,
@@ -71,7 +77,7 @@ class Site:
         """Start the daemon; its log goes to a file."""
         with (self.folder / "daemon.log").open("a") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "mmd", "--config", str(self.config), "run"],
+                [*self.start_command(), "run"],
                 stdout=log,
                 stderr=log,
                 text=True,
