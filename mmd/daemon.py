@@ -22,16 +22,19 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from mmd import __version__
+from mmd.alerts import token_end
 from mmd.errors import Conflict, MmdError
 from mmd.plan import WRITES
+from mmd.reconcile import Report
 from mmd.store import DaemonRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mmd.desk import AlertDesk, Courier
     from mmd.isc import Isc
-    from mmd.reconcile import Reconciler, Report
+    from mmd.reconcile import Reconciler
     from mmd.store import Store
 
 POLL: Final = 0.25  # seconds between looks at the database and the clocks
@@ -40,6 +43,8 @@ UNTRUSTED_STEP: Final = timedelta(minutes=5)  # a step this large holds enters, 
 UNTRUSTED_FOR: Final = timedelta(minutes=10)
 GRACE: Final = 8.0  # seconds that running work has to finish after SIGTERM; systemd and users count on 10
 KEEP_WARM: Final = 20.0  # seconds between looks at the token
+TOKEN_END_FIRST: Final = 60.0  # seconds after the start, when what had to be done at once is done
+TOKEN_END_EVERY: Final = 6 * 3600.0  # seconds between looks at when the personal access token ends
 
 
 def utcnow() -> datetime:
@@ -94,14 +99,24 @@ class Rhythm:
     interval: timedelta
 
 
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Who has people told, and whose access token must not end unnoticed."""
+
+    desk: AlertDesk
+    courier: Courier
+    client_id: str
+
+
 class Daemon:
     """Runs passes until told to stop."""
 
-    def __init__(self, store: Store, isc: Isc, reconciler: Reconciler, rhythm: Rhythm) -> None:
+    def __init__(self, store: Store, isc: Isc, reconciler: Reconciler, rhythm: Rhythm, alarm: Alarm) -> None:
         self._store = store
         self._isc = isc
         self._reconciler = reconciler
         self._rhythm = rhythm
+        self._alarm = alarm
         self._log: Any = structlog.get_logger("mmd")
         self._notifier = Notifier()
         self._stop = asyncio.Event()
@@ -118,7 +133,14 @@ class Daemon:
             loop.add_signal_handler(number, self._stop.set)
         self._start()
         self._scheduler.start()
-        helpers = [asyncio.create_task(work) for work in (self._watch(), self._keep_warm(), self._breathe())]
+        works = (
+            self._watch(),
+            self._keep_warm(),
+            self._watch_token_end(),
+            self._breathe(),
+            self._alarm.courier.serve(),
+        )
+        helpers = [asyncio.create_task(work) for work in works]
         passes = asyncio.create_task(self._passes())
         try:
             await asyncio.wait(
@@ -142,6 +164,8 @@ class Daemon:
             DaemonRow(pid=os.getpid(), host=socket.gethostname(), version=__version__, started_at=now)
         )
         self._log.info("daemon.started", version=__version__, pid=os.getpid())
+        for channel, count in self._alarm.desk.start(now).items():
+            self._log.warning("alerts.dropped", channel=channel, messages=count)
 
     async def _finish(self, passes: asyncio.Task[None]) -> None:
         """Take no new source, and let what has begun come to its end, for a while."""
@@ -161,17 +185,18 @@ class Daemon:
         started = time.monotonic()
         requests = self._store.service.asked()
         now = utcnow()
-        distrust = self._untrusted_until is not None and now < self._untrusted_until
         try:
-            report = await self._reconciler.run(hold_enters=distrust)
+            report = await self._reconciler.run(hold_enters=self._distrusts(now))
         except MmdError as error:
             self._log.error("pass.failed", error=error.message, hint=error.hint)
             self._note(now, ok=False, note=error.message)
+            self._alert(Report(at=now, error=error))
             self._arm(utcnow() + timedelta(seconds=5))
             return
         self._tell(report, time.monotonic() - started)
         for number, _ in requests:
             self._store.service.answer(number, _summary(report), now=utcnow())
+        self._alert(report)
         later = utcnow() + self._rhythm.interval
         self._arm(min(later, report.again_at or later))
 
@@ -195,6 +220,19 @@ class Daemon:
         problem = {"error": report.error.message} if report.error else {}
         log("pass.done", **report.counts, failed=len(report.failed), ms=round(seconds * 1000), **problem)
         self._note(report.at, ok=ok, note=_summary(report))
+
+    def _alert(self, report: Report) -> None:
+        """Have people told; a database that cannot be written to must not end the passes."""
+        if self._reconciler.stopping:
+            return  # what was not done shows no outcome: the next start tells
+        now = utcnow()
+        try:
+            self._alarm.desk.after_pass(report, now, clock_trusted=not self._distrusts(now))
+            if report.error is None and not report.failed:
+                self._alarm.courier.beat()
+        except MmdError as error:
+            self._log.error("alerts.failed", error=error.message, hint=error.hint)
+        self._alarm.courier.look()
 
     def _note(self, at: datetime, *, ok: bool, note: str) -> None:
         self._store.service.update(pass_at=at, pass_ok=int(ok), pass_note=note)
@@ -231,6 +269,9 @@ class Daemon:
         self._log.warning("clock.stepped", seconds=round(step.total_seconds(), 1))
         self._tick.set()
 
+    def _distrusts(self, now: datetime) -> bool:
+        return self._untrusted_until is not None and now < self._untrusted_until
+
     def _distrust(self, now: datetime, step: timedelta) -> None:
         self._untrusted_until = now + UNTRUSTED_FOR
         self._log.error(
@@ -245,6 +286,15 @@ class Daemon:
             await asyncio.sleep(KEEP_WARM)
             with contextlib.suppress(MmdError):
                 await self._isc.token()
+
+    async def _watch_token_end(self) -> None:
+        """Ask ISC when the access token ends; a token that may not ask is none the worse for it."""
+        await asyncio.sleep(TOKEN_END_FIRST)
+        while True:
+            with contextlib.suppress(MmdError):
+                tokens = await self._isc.own_tokens()
+                self._alarm.desk.token_ends = token_end(tokens, self._alarm.client_id)
+            await asyncio.sleep(TOKEN_END_EVERY)
 
     async def _breathe(self) -> None:
         """Tell systemd's watchdog that the loop turns."""

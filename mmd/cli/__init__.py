@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "was": ("mmd.cli.history", "Was a source in maintenance then? With evidence; exit 0 yes, 3 no."),
     "history": ("mmd.cli.history", "What happened: plans, requests, restorations, findings, alerts."),
     "report": ("mmd.cli.report", "What is in maintenance, and what was: CSV, HTML or JSON."),
+    "alerts": ("mmd.cli.alerts", "What people were alerted to, and whether messages get through."),
     "db": ("mmd.cli.database", "The database: upgrade, backup, check."),
     "completion": ("mmd.cli.completion", "Print the completion script for a shell."),
 }

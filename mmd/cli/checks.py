@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mmd.cli.app import App
     from mmd.isc import Isc
     from mmd.posture import Json
+    from mmd.secret import Secret
     from mmd.store import DaemonRow
 
 ADMIN_LEVELS: Final = frozenset({"ORG_ADMIN", "SOURCE_ADMIN", "SOURCE_SUBADMIN"})  # isc-api.md §3
@@ -107,7 +108,7 @@ async def examine(app: App, clock: Callable[[], datetime]) -> AsyncIterator[Chec
                 yield check
     else:
         yield skipped("tenant", "needs credentials")
-    yield alerts([url.reveal() for url in loaded.alerts.urls])
+    yield alerts(loaded.alerts.urls)
     for check in service(app, clock()):
         yield check
 
@@ -362,22 +363,19 @@ def _words(value: object) -> set[str]:
 # --- Who is told, and who keeps watch -----------------------------------------------------------------------
 
 
-def alerts(urls: Sequence[str]) -> Check:
+def alerts(urls: Sequence[Secret]) -> Check:
     """Whether Apprise knows the services; nothing is sent, and no URL is shown: they carry passwords."""
     if not urls:
         return skipped("alerts", "nobody is told of anything", "name someone in [alerts] urls")
-    import logging  # noqa: PLC0415 - only here
+    from mmd.notify import Channel  # noqa: PLC0415 - a third of a second
 
-    import apprise  # noqa: PLC0415 - a third of a second
-
-    logging.getLogger("apprise").addHandler(logging.NullHandler())
-    sinks = apprise.Apprise()
-    bad = [number for number, url in enumerate(urls, start=1) if not sinks.add(url)]
+    channels = [Channel(url, number) for number, url in enumerate(urls, start=1)]
+    bad = [number for number, channel in enumerate(channels, start=1) if not channel.is_understood]
     if bad:
         said = f"Apprise does not understand number {', '.join(map(str, bad))} of [alerts] urls"
         return failed("alerts", MmdError(said, hint="Apprise's documentation has the form of each service"))
-    kinds = ", ".join(sorted({url.partition("://")[0] for url in urls}))
-    return ok("alerts", f"{len(urls)} understood ({kinds}); none was sent")
+    kinds = ", ".join(sorted({channel.scheme for channel in channels}))
+    return ok("alerts", f"{len(urls)} understood ({kinds}); none was sent; `mmd alerts test` sends")
 
 
 def service(app: App, now: datetime) -> Iterator[Check]:

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mmd.cli.app import App
+    from mmd.daemon import Alarm
     from mmd.plan import Action
     from mmd.reconcile import Report
+    from mmd.store import Store
 
 
 @config_option
@@ -46,7 +48,35 @@ async def _serve(app: App) -> None:
         store.service.bind(config.base_url(app.config))
         async with app.isc() as isc:
             rhythm = Rhythm(interval=app.config.reconcile.interval)
-            await Daemon(store, isc, reconciler(app, store, isc), rhythm).run()
+            await Daemon(store, isc, reconciler(app, store, isc), rhythm, _alarm(app, store)).run()
+
+
+def _alarm(app: App, store: Store) -> Alarm:
+    """Return who has people told, as the configuration asks."""
+    from mmd import config  # noqa: PLC0415 - as above
+    from mmd.cli.workshop import clock  # noqa: PLC0415 - as above
+    from mmd.daemon import Alarm  # noqa: PLC0415 - as above
+    from mmd.desk import AlertDesk, Courier, Settings  # noqa: PLC0415 - as above
+    from mmd.notify import Channel  # noqa: PLC0415 - as above
+
+    loaded = app.config
+    channels = [Channel(url, number) for number, url in enumerate(loaded.alerts.urls, start=1)]
+    settings = Settings(
+        tenant=loaded.tenant.name or config.base_url(loaded).partition("://")[2],
+        actor=app.actor,
+        remind_every=loaded.alerts.remind_every,
+        grace=loaded.reconcile.zombie_grace,
+        before=loaded.alerts.before,
+    )
+    courier = Courier(
+        store,
+        channels,
+        now=clock,
+        heartbeat_url=loaded.alerts.heartbeat_url,
+        interval=loaded.reconcile.interval,
+    )
+    desk = AlertDesk(store, [channel.key for channel in channels], settings)
+    return Alarm(desk=desk, courier=courier, client_id=config.client_id(loaded))
 
 
 @config_option

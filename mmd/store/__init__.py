@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from mmd.store.alerts import Alerts, Change, Delivery
 from mmd.store.database import (
     HEAD,
     Damaged,
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEAD",
+    "Change",
     "DaemonRow",
     "Damaged",
+    "Delivery",
     "Entry",
     "Sighting",
     "Store",
@@ -58,6 +61,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.plans = Plans(database)
+        self.alerts = Alerts(database)
         self.holds = Holds(database)
         self.findings = Findings(database)
         self.journal = Journal(database)

@@ -1,0 +1,375 @@
+"""The alert desk: after each pass it says what is wrong, and beside the passes it has people told.
+
+Two halves with the database between them. `AlertDesk` only reads and writes there, so it holds up no pass.
+`Courier` carries the outbox to the channels, each on its own, at least once and in order, and pings the
+watcher. What the desk knows beyond the database, such as failures in a row, may be lost with the process: an
+alert on file is then kept until there is a reason to clear it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from mmd.alerts import (
+    Condition,
+    Event,
+    Kind,
+    Streak,
+    ahead,
+    backoff,
+    ending,
+    found_wrong,
+    lasting,
+    late,
+    prolong,
+    refused,
+    tell,
+    triage,
+)
+from mmd.amend import still_wanted
+from mmd.errors import Denied, MmdError, Rejected, TenantError
+from mmd.notify import ping
+from mmd.plan import WRITES, Verb
+from mmd.store import Change
+from mmd.windows import open_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mmd.alerts import Alert, Announcement, Message
+    from mmd.notify import Channel
+    from mmd.reconcile import Outcome, Report
+    from mmd.secret import Secret
+    from mmd.store import Delivery, Entry, Store
+    from mmd.windows import Window
+
+GIVE_WAY: Final = 8  # attempts after which a message no longer holds back those behind it: about an hour
+OVERDUE: Final = timedelta(minutes=15)  # an alert that waits longer than this stops the heartbeat
+IDLE: Final = 60.0  # seconds between looks at an outbox in which nothing is due
+# What is known from the passes of this process only: such an alert is cleared when something went well.
+_COUNTED: Final = frozenset({Kind.FAILED, Kind.UNREACHABLE, Kind.CREDENTIALS, Kind.SWEEP})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the configuration says; `tenant` is how titles name it, `grace` how late is late."""
+
+    tenant: str
+    actor: str
+    remind_every: timedelta
+    grace: timedelta
+    before: tuple[timedelta, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the database says: what is wrong, and which sources (ids) are wanted or held."""
+
+    windows: Sequence[Window]
+    wrong: list[Condition]
+    concerned: frozenset[str]
+
+
+class AlertDesk:
+    """Opens, reminds and clears alerts, and fills the outbox."""
+
+    def __init__(self, store: Store, channels: Sequence[str], settings: Settings) -> None:
+        """Take the channels' keys; without any, alerts are kept all the same."""
+        self._store = store
+        self._channels = channels
+        self._settings = settings
+        self._streaks: dict[str, Streak] = {}
+        self._swept = False
+        self.token_ends: datetime | None = None
+
+    def start(self, now: datetime) -> dict[str, int]:
+        """Tell of what happens from now on; return how much was given up, by channels that are gone."""
+        self._store.alerts.begin()
+        return self._store.alerts.drop_others(self._channels, now, self._settings.actor)
+
+    def after_sweep(self, error: MmdError | None, now: datetime) -> None:
+        """Note whether the whole tenant was read; the next pass tells, when it was not twice in a row."""
+        self._swept = error is None
+        wrong = [] if error is None else [_tenant(Kind.SWEEP, error)]
+        self._streaks = prolong(self._streaks, wrong, is_over=self._is_swept, now=now)
+
+    def _is_swept(self, condition: Condition) -> bool:
+        return condition.kind is Kind.SWEEP and self._swept
+
+    def after_pass(self, report: Report, now: datetime, *, clock_trusted: bool = True) -> None:
+        """Compare what is wrong with what is on file, and queue what is to be told.
+
+        Raises:
+            MmdError: the database cannot be read or written.
+        """
+        if report.error is not None and not isinstance(report.error, TenantError):
+            self._after_no_pass(report.error, now)
+            return
+        known = self._known(now)
+        is_over = self._over(report, known)
+        self._streaks = prolong(self._streaks, _wrong(report), is_over=is_over, now=now)
+        clock = [] if clock_trusted else [_untrusted()]
+        self._settle(
+            [*known.wrong, *lasting(self._streaks.values(), now), *clock],
+            now,
+            judged=lambda alert: alert.condition.kind not in _COUNTED or is_over(alert.condition),
+            windows=known.windows,
+        )
+        self._swept = False  # it proves something once
+
+    def _after_no_pass(self, error: MmdError, now: datetime) -> None:
+        """Tell that mmd itself is in trouble; nothing else can be said."""
+        self._streaks = prolong(self._streaks, [_failing_pass(error)], is_over=lambda _: False, now=now)
+        self._settle(lasting(self._streaks.values(), now), now, judged=lambda _: False)
+
+    def _known(self, now: datetime) -> _Known:
+        store = self._store
+        windows = store.plans.current(now)
+        wanted = still_wanted(windows, store.plans.exemptions(windows), now)
+        findings, held = store.findings.open(), store.holds.held()
+        refusals = store.alerts.refusals({window.id for window in windows})
+        wrong = [
+            *found_wrong(findings.values()),
+            *late(wanted, held, explained=findings, grace=self._settings.grace, now=now),
+            *refused(refusals, windows, now),
+            *ending(self.token_ends, windows, now),
+        ]
+        return _Known(windows, wrong, frozenset({*wanted, *held}))
+
+    def _over(self, report: Report, known: _Known) -> Callable[[Condition], bool]:
+        """Return how to tell that something counted is over: by success, or because nobody asks for it."""
+        fine = {outcome.action.source_id for outcome in report.outcomes if _went_well(outcome)}
+        reached = report.error is None and any(outcome.action.case.observed for outcome in report.outcomes)
+        instead = None if report.error is None else _tenant(_kind_of(report.error), report.error).cause
+
+        def is_over(condition: Condition) -> bool:
+            if condition.kind is Kind.SWEEP:
+                return self._swept
+            if condition.kind is not Kind.FAILED:
+                return reached or self._swept or (instead is not None and condition.cause != instead)
+            return condition.source_id in fine or condition.source_id not in known.concerned
+
+        return is_over
+
+    def _settle(
+        self,
+        conditions: list[Condition],
+        now: datetime,
+        *,
+        judged: Callable[[Alert], bool],
+        windows: Sequence[Window] = (),
+    ) -> None:
+        """Write what has changed, with the messages, in one go."""
+        alerts, remind_every = self._store.alerts.open(), self._settings.remind_every
+        verdict = triage(conditions, alerts, now=now, remind_every=remind_every, judged=judged)
+        entries = self._store.alerts.untold(tuple(_TOLD))
+        near = self._new(ahead(windows, self._settings.before, now))
+        events = [*self._events(entries), *(item.event for item in near)]
+        messages = [self._signed(message) for message in (*verdict.messages, *tell(events))]
+        change = Change(
+            verdict=verdict,
+            messages=messages,
+            announced={cause: item.at for item in near for cause in item.causes},
+            told=entries[-1].seq if entries else None,
+        )
+        if not change.is_empty:
+            self._store.alerts.write(change, channels=self._channels, now=now, actor=self._settings.actor)
+
+    def _events(self, entries: Sequence[Entry]) -> list[Event]:
+        named = {entry.window_id for entry in entries if entry.window_id}
+        windows = {window_id: self._store.plans.get(window_id) for window_id in named}
+        return [_event(entry, windows.get(entry.window_id or "")) for entry in entries]
+
+    def _new(self, near: Sequence[Announcement]) -> list[Announcement]:
+        """Leave out what was announced before."""
+        made = self._store.alerts.announced([item.causes[0] for item in near]) if near else set()
+        return [item for item in near if item.causes[0] not in made]
+
+    def _signed(self, message: Message) -> Message:
+        return replace(message, title=f"mmd {self._settings.tenant}: {message.title}")
+
+
+# -- from outcomes and the journal to words
+# ----------------------------------------------------------------------
+
+
+def _wrong(report: Report) -> list[Condition]:
+    """Return what a pass could not do; what ISC refused is on file by itself, until the window closes."""
+    failed = [outcome for outcome in report.failed if not _is_refused(outcome)]
+    tenant = [] if report.error is None else [_tenant(_kind_of(report.error), report.error)]
+    return [*(_failing(outcome) for outcome in failed), *tenant]
+
+
+def _is_refused(outcome: Outcome) -> bool:
+    return isinstance(outcome.error, Rejected) and outcome.action.verb is not Verb.RESTORE
+
+
+def _went_well(outcome: Outcome) -> bool:
+    """Whether an outcome shows that the source is in order: something was done, or it was seen."""
+    return outcome.error is None and (
+        outcome.action.verb in WRITES or outcome.action.case.observed is not None
+    )
+
+
+def _failing(outcome: Outcome) -> Condition:
+    action = outcome.action
+    hint = outcome.error.hint if outcome.error else ""
+    return Condition(
+        cause=f"failed:{action.source_id}",
+        kind=Kind.FAILED,
+        source_id=action.source_id,
+        subject=action.source_name,
+        detail=f"{action.verb.value} does not succeed: {outcome.error}",
+        next_step=hint or f"the daemon goes on trying; `mmd history {action.source_id}` shows how",
+    )
+
+
+def _failing_pass(error: MmdError) -> Condition:
+    return Condition(
+        cause="failed:pass",
+        kind=Kind.FAILED,
+        source_id=None,
+        subject="every pass",
+        detail=error.message,
+        next_step=error.hint or "see the daemon's log",
+    )
+
+
+def _kind_of(error: MmdError) -> Kind:
+    return Kind.CREDENTIALS if isinstance(error, Denied) else Kind.UNREACHABLE
+
+
+def _tenant(kind: Kind, error: MmdError) -> Condition:
+    return Condition(
+        cause=kind.value,
+        kind=kind,
+        source_id=None,
+        subject="tenant",
+        detail=error.message,
+        next_step=error.hint or "`mmd doctor` looks for the reason",
+    )
+
+
+def _untrusted() -> Condition:
+    return Condition(
+        cause=Kind.CLOCK.value,
+        kind=Kind.CLOCK,
+        source_id=None,
+        subject="this machine",
+        detail="its clock was stepped by more than 5 minutes; for a while no source is entered",
+        next_step="have it kept by NTP (timedatectl)",
+    )
+
+
+_TOLD: Final = {"entered": Kind.OPENED, "restored": Kind.RESTORED}
+
+
+def _event(entry: Entry, window: Window | None) -> Event:
+    """Read a line of the journal: a source was verified in maintenance, or back."""
+    kind = _TOLD[entry.kind]
+    plan = f"window {window.id}: {window.reason}" if window else "of no window on file"
+    now_open = open_at(window, entry.at) if window else None
+    if kind is Kind.OPENED:
+        detail = f"until {now_open.closes_at:%Y-%m-%d %H:%M}Z" if now_open else "verified"
+    else:
+        kept = entry.body.get("kept")
+        names = ", ".join(str(name) for name in kept) if isinstance(kept, list) else ""
+        detail = f"back; what others changed was kept: {names}" if names else "back to what it was"
+    name = str(entry.body.get("name") or entry.source_id)
+    return Event(kind=kind, subject=name, detail=f"{detail} ({plan})")
+
+
+# -- delivery
+# ----------------------------------------------------------------------------------------------------
+
+
+class Courier:
+    """Carries the outbox to the channels, and pings the watcher."""
+
+    def __init__(
+        self,
+        store: Store,
+        channels: Sequence[Channel],
+        *,
+        now: Callable[[], datetime],
+        heartbeat_url: Secret,
+        interval: timedelta,
+    ) -> None:
+        self._store = store
+        self._channels = channels
+        self._now = now
+        self._heartbeat_url = heartbeat_url
+        self._interval = interval
+        self._log: Any = structlog.get_logger("mmd")
+        self._queued = asyncio.Event()
+        self._beat_at: datetime | None = None
+        self._ping: asyncio.Task[None] | None = None
+
+    async def serve(self) -> None:
+        """Deliver until cancelled; what is pending then is in the database."""
+        while True:
+            self._queued.clear()
+            try:
+                await self.deliver()
+                wait = self._until(self._store.alerts.next_due())
+            except Exception as error:  # noqa: BLE001 - a full disk, or a defect: the next look may do better
+                self._log.error("alerts.outbox", error=f"{type(error).__name__}: {error}")
+                wait = IDLE
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._queued.wait(), wait)
+
+    def _until(self, due: datetime | None) -> float:
+        left = IDLE if due is None else (due - self._now()).total_seconds()
+        return min(max(left, 1.0), IDLE)
+
+    def look(self) -> None:
+        """Look into the outbox now."""
+        self._queued.set()
+
+    async def deliver(self) -> None:
+        """Try once what is due; the channels side by side."""
+        await asyncio.gather(*(self._deliver_to(channel) for channel in self._channels))
+
+    async def _deliver_to(self, channel: Channel) -> None:
+        """Send in order. What fails holds back what is behind it, for about an hour."""
+        for item in self._store.alerts.pending(channel.key):
+            arrived = item.next_at <= self._now() and await self._send(channel, item)
+            if not arrived and item.attempts < GIVE_WAY:
+                return
+
+    async def _send(self, channel: Channel, item: Delivery) -> bool:
+        problem = await channel.send(item.message)
+        now = self._now()
+        if not problem:
+            self._store.alerts.delivered(item, now)
+            self._log.info("alert.sent", channel=channel.label, title=item.message.title)
+            return True
+        next_at = now + backoff(item.attempts + 1)
+        self._store.alerts.undelivered(item, error=problem, next_at=next_at)
+        self._log.warning("alert.not_sent", channel=channel.label, error=problem, next_at=next_at)
+        return False
+
+    def beat(self) -> None:
+        """Ping the watcher after a good pass: once per interval, not while an alert cannot be delivered."""
+        now = self._now()
+        # Passes come a little early or late; a beat must not be left out for that.
+        is_early = self._beat_at is not None and now - self._beat_at < self._interval * 0.9
+        if not self._heartbeat_url or is_early or (self._ping is not None and not self._ping.done()):
+            return
+        _, since = self._store.alerts.waiting()
+        if since is not None and now - since > OVERDUE:
+            self._log.error("heartbeat.withheld", reason="an alert cannot be delivered", since=since)
+            return
+        self._beat_at = now
+        self._ping = asyncio.create_task(self._fetch())
+
+    async def _fetch(self) -> None:
+        problem = await ping(self._heartbeat_url)
+        if problem:
+            self._log.warning("heartbeat.failed", error=problem)
