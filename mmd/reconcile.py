@@ -15,7 +15,7 @@ from mmd.amend import still_wanted
 from mmd.errors import MmdError, Rejected
 from mmd.escrow import Trust, unseal
 from mmd.findings import Finding, Rules, judge
-from mmd.isc import Priority
+from mmd.isc import RANK, Priority
 from mmd.plan import WRITES, Action, Case, Held, Verb, is_newer, plan
 from mmd.posture import MARKER, OWN_KEYS, Posture
 from mmd.store import Entry, Sighting
@@ -242,7 +242,7 @@ class Reconciler:
         """Read the schedules of some held sources, in turn: one that came back shows nowhere else."""
         turn = self._turns.next([name for name in source_ids if name in seen], now, self._sweep)
         found = await asyncio.gather(
-            *(self._isc.schedules(name, priority=Priority.VERIFY) for name in turn), return_exceptions=True
+            *(self._isc.schedules(name, priority=Priority.SWEEP) for name in turn), return_exceptions=True
         )
         for name, schedules in zip(turn, found, strict=True):
             if isinstance(schedules, dict):
@@ -313,10 +313,12 @@ class Reconciler:
                 self._store.holds.release(held.snapshot.id, entry)
 
     async def _apply(self, actions: Iterable[Action]) -> tuple[Outcome, ...]:
-        return tuple(await asyncio.gather(*(self._attempt(action) for action in actions)))
+        attempts = [self._attempt(action, rank) for rank, action in enumerate(actions)]
+        return tuple(await asyncio.gather(*attempts))
 
-    async def _attempt(self, action: Action) -> Outcome:
+    async def _attempt(self, action: Action, rank: int) -> Outcome:
         """Do one action; whatever goes wrong stays with its source."""
+        RANK.set(rank)  # of this task alone
         if action.verb not in WRITES or self.stopping:
             return Outcome(action=action)
         try:

@@ -7,8 +7,8 @@ or knows windows.
 
 from __future__ import annotations
 
-from mmd.isc.budget import Priority
+from mmd.isc.budget import RANK, Priority
 from mmd.isc.client import Isc, Tenant
 from mmd.isc.wire import Call, Stats
 
-__all__ = ["Call", "Isc", "Priority", "Stats", "Tenant"]
+__all__ = ["RANK", "Call", "Isc", "Priority", "Stats", "Tenant"]

@@ -7,8 +7,9 @@ that by itself, so that a 429 only ever means that somebody else uses the same c
 from __future__ import annotations
 
 import asyncio
+import heapq
 import itertools
-from collections import deque
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,8 @@ SLACK: Final = 0.5
 # so many periods: nobody starves, and a long row of restores still loses at most a twentieth.
 _FAIR_TURN: Final = 20
 _FAIR_PERIODS: Final = 3
+# What only looks may take this share of the rate, so that a window's end never waits for a sweep's requests.
+_SWEEP_SHARE: Final = 0.5
 # After a 429: down to this share at once, never below that share, and back by so much of the rate per period.
 _LOWER: Final = 0.7
 _FLOOR: Final = 0.25
@@ -40,11 +43,17 @@ class Priority(IntEnum):
     SWEEP = 3
 
 
+# Among requests of one priority the smaller rank goes first. Whoever works on many sources side by side gives
+# each its own, so that one is done after the other instead of all at the very end.
+RANK: Final[ContextVar[int]] = ContextVar("rank", default=0)
+
+
 @dataclass(slots=True, eq=False)
 class Slot:
     """Leave to send one request now; it is free for the next one at `until` (on the budget's clock)."""
 
     budget: Budget
+    priority: Priority
     until: float
 
     def settle(self) -> None:
@@ -56,14 +65,18 @@ class Slot:
         self.budget.give_back(self)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, order=True)
 class _Waiter:
-    since: float
-    granted: asyncio.Future[Slot] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    rank: int
+    number: int
+    since: float = field(compare=False)
+    granted: asyncio.Future[Slot] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future(), compare=False
+    )
 
 
 class Budget:
-    """At most `rate` requests in any `period` seconds, by priority, first come first served within one.
+    """At most `rate` requests in any `period` seconds, by priority, then rank, then first come first served.
 
     A sliding log, not a bucket: a bucket lets twice the rate through in one window (dependencies.md §4).
     """
@@ -79,7 +92,8 @@ class Budget:
         self._rate, self._period = rate, period
         self._clock, self._sleep = clock, sleep
         self._taken: list[Slot] = []
-        self._queues: tuple[deque[_Waiter], ...] = tuple(deque() for _ in Priority)
+        self._queues: dict[Priority, list[_Waiter]] = {priority: [] for priority in Priority}
+        self._numbers = itertools.count()
         self._turn = 0
         self._blocked_until = self._lowered_at = clock()
         self._lowered_to: float = rate
@@ -94,8 +108,8 @@ class Budget:
 
     async def acquire(self, priority: Priority) -> Slot:
         """Wait for leave to send one request."""
-        waiter = _Waiter(self._clock())
-        self._queues[priority].append(waiter)
+        waiter = _Waiter(RANK.get(), next(self._numbers), self._clock())
+        heapq.heappush(self._queues[priority], waiter)
         self._serve()
         try:
             return await waiter.granted
@@ -128,37 +142,40 @@ class Budget:
         """Stop granting, and cancel those who wait."""
         if self._timer is not None:
             self._timer.cancel()
-        for waiter in itertools.chain(*self._queues):
+        for waiter in itertools.chain(*self._queues.values()):
             waiter.granted.cancel()
 
     def _serve(self) -> None:
         now = self._clock()
         self._taken = [slot for slot in self._taken if slot.until > now]
-        while queue := self._next_queue(now):
-            if (at := self._free_at(now)) > now:
+        while (priority := self._next(now)) is not None:
+            if (at := self._free_at(now, priority)) > now:
                 self._wake_at(at)
                 return
-            slot = Slot(self, now + SLACK + self._period)
+            slot = Slot(self, priority, now + SLACK + self._period)
             self._taken.append(slot)
-            queue.popleft().granted.set_result(slot)
+            heapq.heappop(self._queues[priority]).granted.set_result(slot)
             self._turn += 1
 
-    def _free_at(self, now: float) -> float:
+    def _free_at(self, now: float, priority: Priority) -> float:
         if now < self._blocked_until:
             return self._blocked_until
-        if len(self._taken) < self.ceiling:
-            return now
-        return min(slot.until for slot in self._taken)
+        free_at = _when_fewer(self._taken, self.ceiling, now)
+        if priority is Priority.SWEEP:
+            own = [slot for slot in self._taken if slot.priority is Priority.SWEEP]
+            free_at = max(free_at, _when_fewer(own, max(1, int(self.ceiling * _SWEEP_SHARE)), now))
+        return free_at
 
-    def _next_queue(self, now: float) -> deque[_Waiter] | None:
-        """The queue to serve next, without cancelled waiters at its head."""
-        for queue in self._queues:
+    def _next(self, now: float) -> Priority | None:
+        """The priority to serve next; drops cancelled waiters at the head of each queue."""
+        for queue in self._queues.values():
             while queue and queue[0].granted.done():
-                queue.popleft()
-        waiting = [queue for queue in self._queues if queue]
+                heapq.heappop(queue)
+        waiting = [priority for priority, queue in self._queues.items() if queue]
         if waiting[1:] and self._turn % _FAIR_TURN == 0:
-            eldest = min(waiting[1:], key=lambda queue: queue[0].since)
-            if now - eldest[0].since > _FAIR_PERIODS * self._period:
+            eldest = min(waiting[1:], key=lambda priority: self._queues[priority][0].since)
+            late = now - self._queues[eldest][0].since > _FAIR_PERIODS * self._period
+            if late and self._free_at(now, eldest) <= self._free_at(now, waiting[0]):
                 return eldest
         return waiting[0] if waiting else None
 
@@ -174,3 +191,9 @@ class Budget:
         await self._sleep(max(seconds, _TICK))
         self._timer = None
         self._serve()
+
+
+def _when_fewer(taken: list[Slot], than: int, now: float) -> float:
+    """Return when fewer than so many of the slots are taken."""
+    excess = len(taken) - than
+    return now if excess < 0 else sorted(slot.until for slot in taken)[excess]

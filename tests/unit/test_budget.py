@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmd.isc.budget import SLACK, Budget, Priority
+from mmd.isc.budget import RANK, SLACK, Budget, Priority
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -133,6 +133,36 @@ def test_restores_go_first_and_equals_in_the_order_they_came() -> None:
         return order
 
     assert run(scenario) == ["first", "restore 1", "restore 2", "enter", "sweep"]
+
+
+def test_the_smaller_rank_goes_first_so_that_sources_are_done_one_after_the_other() -> None:
+    async def scenario(loop: VirtualLoop) -> list[int]:
+        budget, done = budget_of(loop, 4), []
+
+        async def source(rank: int) -> None:
+            RANK.set(rank)
+            for _ in range(4):
+                await use(budget)
+            done.append(round(loop.time()))
+
+        await asyncio.gather(*(source(rank) for rank in range(3)))
+        return done
+
+    assert run(scenario) == [10, 20, 20]  # not one before the last round, if all went in turn
+
+
+def test_sweeps_leave_half_of_the_rate_to_what_cannot_wait() -> None:
+    async def scenario(loop: VirtualLoop) -> tuple[float, list[float]]:
+        budget = budget_of(loop, 10)
+        sweeps = [asyncio.create_task(use(budget, Priority.SWEEP)) for _ in range(20)]
+        await asyncio.sleep(1)
+        assert sum(task.done() for task in sweeps) == 5
+        restores = await spread(5, lambda: use(budget, Priority.RESTORE))
+        return max(restores), await asyncio.gather(*sweeps)
+
+    restored, swept = run(scenario)
+    assert restored == 1.0
+    assert max(swept) == pytest.approx(30.0, abs=1)
 
 
 def test_an_endless_row_of_restores_does_not_starve_a_sweep() -> None:
