@@ -205,7 +205,7 @@ def _known(timeline: Timeline, change: _Change, following: _Change | None) -> li
     if following is None and timeline.looked_at is not None:
         looks.append(max(timeline.looked_at, change.at))
     spans = [(max(since, change.at), min(until, end)) for since, until in timeline.watched]
-    spans = [(since, until) for since, until in spans if since <= until]
+    spans = [(since, until) for since, until in spans if since <= until and since < end]
     return [Stretch(since, until, change.posture) for since, until in (*((at, at) for at in looks), *spans)]
 
 
