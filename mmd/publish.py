@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from datetime import datetime
 
+    from mmd.history import Timeline
     from mmd.isc import Isc
+    from mmd.report.model import Dated
     from mmd.store import Entry, Store
+    from mmd.windows import Window
 
 # A year's audit, and a month to be late with it.
 KEEP: Final = timedelta(days=400)
@@ -107,7 +110,7 @@ def gather(
         grace=terms.grace,
         live=said.live if not said.trouble else _last_known(store),
         trouble=said.trouble,
-        windows=tuple(store.plans.all(after=since - terms.grace)),
+        windows=tuple(_windows(store, since - terms.grace, timelines, findings)),
         timelines=tuple(timelines),
         schedules=tuple(item for source_id in sorted(held) for item in _schedules(store, source_id)),
         findings=tuple(findings),
@@ -115,6 +118,17 @@ def gather(
         kept=tuple(kept for entry in restored if (kept := _kept(entry)).notes),
         watched=tuple(store.findings.covered(since, until)),
     )
+
+
+def _windows(
+    store: Store, since: datetime, timelines: Iterable[Timeline], findings: Iterable[Dated]
+) -> Iterable[Window]:
+    """The windows that were not over at an instant, and those that what is still not back was entered for."""
+    windows = {window.id: window for window in store.plans.all(after=since)}
+    named = {found.window for found, _ in findings if found.window}
+    named |= {name for line in timelines for item in line.applied for name in item.window_ids}
+    over = (store.plans.get(name) for name in sorted(named - windows.keys()))
+    return [*windows.values(), *(window for window in over if window is not None)]
 
 
 def _last_known(store: Store) -> tuple[Live, ...]:
@@ -311,8 +325,9 @@ async def publish_periodically(
         wait = min(LOOK, publisher.every)
         try:
             report = await publisher.run(now())
-        except MmdError as error:
-            log.error("report.failed", error=error.message, hint=error.hint)  # noqa: TRY400 - no traceback
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one report, the next is due all the same
+            hint = error.hint if isinstance(error, MmdError) else "please report it"
+            log.error("report.failed", error=str(error), kind=type(error).__name__, hint=hint)  # noqa: TRY400 - no traceback
             wait = RETRY
         else:
             if report is not None and report.complete:

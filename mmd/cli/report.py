@@ -76,16 +76,13 @@ def _period(app: App, since: str | None, until: str | None) -> tuple[datetime, d
 
 
 def _made(app: App, since: datetime, until: datetime) -> Report:
-    from mmd.publish import Terms, gather  # noqa: PLC0415 - as above
+    from mmd.cli.workshop import terms  # noqa: PLC0415 - as above
+    from mmd.publish import gather  # noqa: PLC0415 - as above
     from mmd.report import make  # noqa: PLC0415 - as above
 
-    tenant = app.config.tenant
-    terms = Terms(
-        tenant=tenant.name or tenant.base_url, zone=app.zone, grace=app.config.reconcile.zombie_grace
-    )
     with app.store() as store:
         said = asyncio.run(_said(app))
-        return make(gather(store, said, terms, since, until, app.now))
+        return make(gather(store, said, terms(app), since, until, app.now))
 
 
 async def _said(app: App) -> Listing:

@@ -220,35 +220,36 @@ def _row(live: Live, line: Timeline, findings: Sequence[Dated], facts: Facts) ->
     held = next((it for it in reversed(line.applied) if it.restored_at is None), None)
     planned = _accounting(line, held, facts.now)
     ids = [item.window_id for item in planned] or [*(held.window_ids if held else ())]
+    ids = list(dict.fromkeys(ids or ([found.window] if found and found.window else [])))
+    why: Sequence[Planned | Window] = planned or [window for window in facts.windows if window.id in ids]
     since = (held.entered_at or held.taken_at) if held else None
     return Row(
         source_id=live.source_id,
         source_name=live.name,
         connector=live.connector,
-        windows=tuple(dict.fromkeys(ids or ([found.window] if found and found.window else []))),
-        reason=_words(item.reason for item in planned),
-        ticket=_words(item.ticket for item in planned),
-        owner=_words(item.owner for item in planned),
+        windows=tuple(ids),
+        reason=_words(item.reason for item in why),
+        ticket=_words(item.ticket for item in why),
+        owner=_words(item.owner for item in why),
         since=since or (found.since if found else None),
-        until=max((item.closes_at for item in planned), default=None),
+        until=max((item.closes_at for item in planned), default=_closed(found)),
         finding=found.kind.value if found else "",
     )
 
 
 def _accounting(line: Timeline, held: Applied | None, now: datetime) -> tuple[Planned, ...]:
     """What is open now; else what the source was entered for, if it is held."""
-    opened = tuple(item for item in line.planned if item.opens_at <= now < item.closes_at)
+    begun = tuple(item for item in line.planned if item.opens_at <= now)
+    opened = tuple(item for item in begun if now < item.closes_at)
     if opened or held is None:
         return opened
-    return tuple(item for item in line.planned if _meant(item, held))
+    mine = (item for item in begun if item.closes_at > held.taken_at)
+    return tuple(item for item in mine if item.window_id in held.window_ids)
 
 
-def _meant(item: Planned, held: Applied) -> bool:
-    return (
-        item.window_id in held.window_ids
-        and item.closes_at > held.taken_at
-        and item.opens_at <= held.taken_at
-    )
+def _closed(found: Finding | None) -> datetime | None:
+    """When the window of an overdue source closed: that is since when it is one."""
+    return found.since if found is not None and found.kind is Kind.OVERDUE else None
 
 
 def _words(texts: Iterable[str]) -> str:

@@ -45,8 +45,13 @@ def inert(text: str) -> str:
 
 def safe(text: str, columns: int = LONGEST) -> str:
     """Return text for HTML and SVG, content or quoted attribute: escaped, visible, and not too long."""
-    shown = printable(text)
-    return html.escape(fitted(shown, columns).rstrip() if width(shown) > columns else shown)
+    piece = text[: 4 * columns]  # beyond this are at most marks that take no room
+    shown = printable(piece)
+    if width(shown) > columns:
+        shown = fitted(shown[: 4 * columns], columns).rstrip()
+    elif piece != text:
+        shown += "…"
+    return html.escape(shown)
 
 
 def counted(number: int, one: str, many: str = "") -> str:
