@@ -23,8 +23,9 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from mmd import __version__
 from mmd.alerts import token_end
-from mmd.errors import Conflict, MmdError
+from mmd.errors import Conflict, MmdError, NotFound
 from mmd.plan import WRITES
+from mmd.publish import publish_periodically
 from mmd.reconcile import Report
 from mmd.store import DaemonRow
 
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
 
     from mmd.desk import AlertDesk, Courier
     from mmd.isc import Isc
+    from mmd.publish import Publisher
     from mmd.reconcile import Reconciler
     from mmd.store import Store
+    from mmd.sweep import Sweeper, Swept
 
 POLL: Final = 0.25  # seconds between looks at the database and the clocks
 STEP: Final = 0.25  # seconds of disagreement between wall and monotonic clock that count as a step
@@ -58,8 +61,11 @@ def only_one(database: Path) -> Iterator[None]:
 
     Raises:
         Conflict: another process holds it.
+        NotFound: the database's folder does not exist.
     """
     path = database.with_name(f"{database.name}.lock")
+    if not path.parent.is_dir():
+        raise NotFound(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,9 +100,10 @@ class Notifier:
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """How often passes come, besides one at every boundary."""
+    """How often passes and sweeps come, besides a pass at every boundary."""
 
     interval: timedelta
+    sweep: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +118,24 @@ class Alarm:
 class Daemon:
     """Runs passes until told to stop."""
 
-    def __init__(self, store: Store, isc: Isc, reconciler: Reconciler, rhythm: Rhythm, alarm: Alarm) -> None:
+    def __init__(
+        self,
+        store: Store,
+        isc: Isc,
+        *,
+        reconciler: Reconciler,
+        sweeper: Sweeper,
+        publisher: Publisher,
+        alarm: Alarm,
+        rhythm: Rhythm,
+    ) -> None:
         self._store = store
         self._isc = isc
         self._reconciler = reconciler
-        self._rhythm = rhythm
+        self._sweeper = sweeper
+        self._publisher = publisher
         self._alarm = alarm
+        self._rhythm = rhythm
         self._log: Any = structlog.get_logger("mmd")
         self._notifier = Notifier()
         self._stop = asyncio.Event()
@@ -139,6 +158,8 @@ class Daemon:
             self._watch_token_end(),
             self._breathe(),
             self._alarm.courier.serve(),
+            self._sweeps(),
+            publish_periodically(self._publisher, now=utcnow, log=self._log),
         )
         helpers = [asyncio.create_task(work) for work in works]
         passes = asyncio.create_task(self._passes())
@@ -279,6 +300,34 @@ class Daemon:
             seconds=round(step.total_seconds()),
             hint="nothing new is taken into maintenance for ten minutes; restores go on",
         )
+
+    async def _sweeps(self) -> None:
+        """Read the whole tenant, again and again; passes go on meanwhile."""
+        while True:
+            started = time.monotonic()
+            try:
+                swept = await self._sweeper.run()
+                self._told(swept, time.monotonic() - started)
+            except MmdError as error:  # the database: the passes say more of it
+                self._log.error("sweep.failed", error=error.message, hint=error.hint)
+            await asyncio.sleep(max(0.0, self._rhythm.sweep.total_seconds() - (time.monotonic() - started)))
+
+    def _told(self, swept: Swept, seconds: float) -> None:
+        complete = swept.error is None
+        log = self._log.info if complete else self._log.warning
+        problem = {} if swept.error is None else {"error": swept.error.message}
+        log(
+            "sweep.done",
+            complete=complete,
+            sources=swept.sources,
+            findings=len(swept.findings),
+            ms=round(seconds * 1000),
+            **problem,
+        )
+        if complete:
+            self._store.service.update(sweep_at=utcnow())
+        self._alarm.desk.after_sweep(swept.error, utcnow())
+        self._tick.set()  # a pass has people told what was found, and restores what was taken back
 
     async def _keep_warm(self) -> None:
         """Have a token at hand, so that a window's opening does not wait for one."""

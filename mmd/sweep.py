@@ -149,7 +149,7 @@ class Sweeper:
         return still_wanted(windows, self._store.plans.exemptions(windows), now)
 
     def _is_taken_back(self, finding: Finding, cases: Sequence[Case], tally: _Tally) -> bool:
-        """Hold a source again that carries an escrow of this database's own; bounded, and only where asked."""
+        """Hold a source again that carries this database's own escrow; bounded, and only where asked."""
         if not self._restore_own or tally.reopened >= RESTORED_AT_ONCE:
             return False
         observed = next((case.observed for case in cases if case.source_id == finding.source_id), None)

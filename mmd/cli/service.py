@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from mmd.cli.app import App
     from mmd.daemon import Alarm
+    from mmd.isc import Isc
     from mmd.plan import Action
+    from mmd.publish import Publisher
     from mmd.reconcile import Report
     from mmd.store import Store
 
@@ -41,14 +43,38 @@ def run(app: App) -> None:
 
 async def _serve(app: App) -> None:
     from mmd import config  # noqa: PLC0415 - as above
-    from mmd.cli.workshop import reconciler  # noqa: PLC0415 - the adapters take a third of a second
+    from mmd.cli.workshop import reconciler, sweeper  # noqa: PLC0415 - the adapters take a third of a second
     from mmd.daemon import Daemon, Rhythm, only_one  # noqa: PLC0415 - as above
 
-    with app.store(create=True, upgrade=True) as store, only_one(app.config.database.file):
+    with only_one(app.config.database.file), app.store(create=True, upgrade=True) as store:
         store.service.bind(config.base_url(app.config))
         async with app.isc() as isc:
-            rhythm = Rhythm(interval=app.config.reconcile.interval)
-            await Daemon(store, isc, reconciler(app, store, isc), rhythm, _alarm(app, store)).run()
+            with app.store() as reading:
+                await Daemon(
+                    store,
+                    isc,
+                    reconciler=reconciler(app, store, isc),
+                    sweeper=sweeper(app, store, isc),
+                    publisher=_publisher(app, reading, isc),
+                    alarm=_alarm(app, store),
+                    rhythm=Rhythm(interval=app.config.reconcile.interval, sweep=app.config.reconcile.sweep),
+                ).run()
+
+
+def _publisher(app: App, reading: Store, isc: Isc) -> Publisher:
+    """Return who writes the periodic reports, in a thread and so with a connection of its own."""
+    from mmd.cli.workshop import terms  # noqa: PLC0415 - as above
+    from mmd.publish import Publisher  # noqa: PLC0415 - as above
+
+    reports = app.config.reports
+    return Publisher(
+        store=reading,
+        isc=isc,
+        terms=terms(app),
+        every=reports.every,
+        folder=reports.directory,
+        formats=reports.formats,
+    )
 
 
 def _alarm(app: App, store: Store) -> Alarm:

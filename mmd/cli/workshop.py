@@ -14,6 +14,7 @@ from mmd.errors import Conflict, Denied, MmdError, PartlyDone, Unreachable
 from mmd.escrow import derive_key
 from mmd.findings import Rules
 from mmd.plan import WRITES, Interference
+from mmd.publish import Terms
 from mmd.reconcile import Reconciler, Report
 from mmd.sweep import Sweeper
 
@@ -67,6 +68,16 @@ def sweeper(app: App, store: Store, isc: Isc) -> Sweeper:
         actor=app.actor,
         every=app.config.reconcile.sweep,
         restore_own=app.config.reconcile.on_zombie == "restore",
+    )
+
+
+def terms(app: App) -> Terms:
+    """Return what a report needs of the configuration."""
+    tenant = app.config.tenant
+    return Terms(
+        tenant=tenant.name or tenant.base_url.partition("://")[2],
+        zone=app.zone,
+        grace=app.config.reconcile.zombie_grace,
     )
 
 

@@ -37,10 +37,10 @@ class Database:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         url = sa.URL.create("sqlite", database=None if path is None else str(path))
-        pool = sa.StaticPool if path is None else sa.QueuePool
-        self._engine = sa.create_engine(
-            url, poolclass=pool, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
-        )
+        # One connection: to `data_version` only other connections' commits are news.
+        pool = {"poolclass": sa.StaticPool} if path is None else {"pool_size": 1, "max_overflow": 0}
+        arguments = {"check_same_thread": False, "timeout": BUSY_SECONDS}
+        self._engine = sa.create_engine(url, connect_args=arguments, **pool)
         sa.event.listen(self._engine, "connect", _set_up)
         sa.event.listen(self._engine, "begin", _begin)
         self._writer = self._engine.execution_options(write=True)
