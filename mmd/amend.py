@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from mmd.errors import Conflict, NotFound
 from mmd.windows import (
+    Lead,
     Occurrence,
     SourceRef,
     Window,
     WindowState,
     begun,
     last_opening,
+    no_lead,
     occurrences,
     open_at,
     open_now,
@@ -193,10 +195,14 @@ def left_out(
 
 
 def still_wanted(
-    windows: Iterable[Window], exemptions: frozenset[tuple[str, str, str]], now: datetime
+    windows: Iterable[Window],
+    exemptions: frozenset[tuple[str, str, str]],
+    now: datetime,
+    lead: Lead = no_lead,
 ) -> dict[str, tuple[tuple[Window, Occurrence], ...]]:
-    """Return which sources are wanted in maintenance now, each with the open occurrences that want it."""
+    """Return which sources are wanted in maintenance now, each with the occurrences that want it."""
     kept = {
-        source_id: left_out(pairs, source_id, exemptions) for source_id, pairs in wanted(windows, now).items()
+        source_id: left_out(pairs, source_id, exemptions)
+        for source_id, pairs in wanted(windows, now, lead).items()
     }
     return {source_id: pairs for source_id, pairs in kept.items() if pairs}

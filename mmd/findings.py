@@ -6,12 +6,13 @@ says what was seen, and what a person can do next; since when is the store's to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from mmd.escrow import Escrow, Trust, stamp, unseal
+from mmd.pace import Pace
 from mmd.plan import Interference, Limit, interfered
 from mmd.posture import CRON_KEYS, HEALTH_FLAG, MARKER, Posture, alike
 
@@ -59,6 +60,7 @@ class Rules:
 
     grace: timedelta
     key: bytes
+    pace: Pace = field(default_factory=Pace)
     interference: Interference = Interference.ENFORCE
 
 

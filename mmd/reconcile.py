@@ -148,7 +148,8 @@ class Reconciler:
         windows = self._store.plans.current(now, since=LOOK_BACK)
         if record:
             windows = self._claim(windows, now)
-        open_now = still_wanted(windows, self._store.plans.exemptions(windows), now)
+        exemptions = self._store.plans.exemptions(windows)
+        open_now = still_wanted(windows, exemptions, now, self._rules.pace.ahead)
         held = self._store.holds.held()
         watch = {name: pair for name, pair in self._store.holds.to_watch(now).items() if name not in held}
         observed, error = await self._observe({*open_now, *held, *watch})
@@ -411,7 +412,14 @@ class Reconciler:
             due.append(later + VERIFY_AFTER)
         if any(outcome.error is not None and _is_refused(outcome) for outcome in outcomes):
             due.append(later)
-        due += [at for at in (next_boundary(gathered.windows, now), self._store.holds.next_watch()) if at]
+        due += [
+            at
+            for at in (
+                next_boundary(gathered.windows, now, self._rules.pace.ahead),
+                self._store.holds.next_watch(),
+            )
+            if at
+        ]
         return min(due, default=None)
 
     def _entry(self, kind: str, held: Held, body: dict[str, Json]) -> Entry:

@@ -146,7 +146,8 @@ class Sweeper:
 
     def _wanted(self, now: datetime) -> dict[str, tuple[tuple[Window, Occurrence], ...]]:
         windows = self._store.plans.current(now)
-        return still_wanted(windows, self._store.plans.exemptions(windows), now)
+        exemptions = self._store.plans.exemptions(windows)
+        return still_wanted(windows, exemptions, now, self._rules.pace.ahead)
 
     def _is_taken_back(self, finding: Finding, cases: Sequence[Case], tally: _Tally) -> bool:
         """Hold a source again that carries this database's own escrow; bounded, and only where asked."""

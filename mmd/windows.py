@@ -22,7 +22,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from itertools import chain, count, islice, takewhile
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from zoneinfo import ZoneInfo, available_timezones
 
 from mmd.errors import Refused
@@ -92,6 +92,10 @@ class Window:
     recorded: tuple[Occurrence, ...] = ()
 
 
+# How long before its start a window's sources are wanted in maintenance.
+Lead: TypeAlias = Callable[[Window], timedelta]
+
+
 class WindowState(StrEnum):
     """Where a window stands at an instant; a repeat between two occurrences is planned."""
 
@@ -147,19 +151,30 @@ def state(window: Window, now: datetime) -> WindowState:
     return WindowState.ACTIVE if found.opens_at <= now else WindowState.PLANNED
 
 
-def wanted(windows: Iterable[Window], now: datetime) -> dict[str, tuple[tuple[Window, Occurrence], ...]]:
-    """Return every open occurrence by the id of the source it wants in maintenance: overlaps are a union."""
+def no_lead(_window: Window) -> timedelta:
+    """Enter at the start, not before."""
+    return timedelta(0)
+
+
+def wanted(
+    windows: Iterable[Window], now: datetime, lead: Lead = no_lead
+) -> dict[str, tuple[tuple[Window, Occurrence], ...]]:
+    """Return every open occurrence by the id of the source it wants in maintenance: overlaps are a union.
+
+    With a lead a source is wanted so long before the start already.
+    """
     found: dict[str, tuple[tuple[Window, Occurrence], ...]] = {}
     for window in windows:
-        pairs = tuple((window, item) for item in open_now(window, now))
+        soon = occurrences(window, now, now + lead(window) + _RESOLUTION)
+        pairs = tuple((window, item) for item in soon)
         for source in window.sources if pairs else ():
             found[source.id] = found.get(source.id, ()) + pairs
     return found
 
 
-def next_boundary(windows: Iterable[Window], now: datetime) -> datetime | None:
-    """Return the first instant after `now` at which an occurrence opens or closes."""
-    return min((at for window in windows for at in _boundaries(window, now)), default=None)
+def next_boundary(windows: Iterable[Window], now: datetime, lead: Lead = no_lead) -> datetime | None:
+    """Return the first instant after `now` at which a window opens, closes, or is entered ahead."""
+    return min((at for window in windows for at in _boundaries(window, now, lead(window))), default=None)
 
 
 def begun(window: Window, since: datetime, now: datetime) -> tuple[Occurrence, ...]:
@@ -213,13 +228,16 @@ def _opening(item: Occurrence) -> datetime:
     return item.opens_at
 
 
-def _boundaries(window: Window, now: datetime) -> Iterator[datetime]:
-    """Yield when each open occurrence closes, and when the next one opens."""
+def _boundaries(window: Window, now: datetime, lead: timedelta) -> Iterator[datetime]:
+    """Yield when each open occurrence closes, and when the next one is entered, or opens if it is entered."""
     for item in _from(window, now):
-        if item.opens_at > now:
-            yield item.opens_at
+        if item.opens_at <= now:
+            yield item.closes_at
+        elif item.opens_at - lead > now:
+            yield item.opens_at - lead
             return
-        yield item.closes_at
+        else:
+            yield item.opens_at
 
 
 def _generated(window: Window, after: datetime) -> Iterator[Occurrence]:

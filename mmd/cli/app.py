@@ -15,6 +15,7 @@ import click
 
 from mmd import __version__, config
 from mmd.errors import Refused
+from mmd.pace import Pace
 from mmd.text import printable
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ class App:
     def zone(self) -> str:
         """The time zone for times without one."""
         return self.config.windows.timezone
+
+    @property
+    def pace(self) -> Pace:
+        """The request budget and the lead."""
+        rate, lead = self.config.tenant.rate, self.config.windows.lead
+        return Pace(rate=rate.requests, period=rate.per, lead=None if lead == "auto" else lead)
 
     @property
     def actor(self) -> str:

@@ -194,7 +194,8 @@ def _exempt(app: App, store: Store, held: Held) -> None:
 
     source_id = held.snapshot.source_id
     windows = store.plans.current(app.now)
-    open_now = still_wanted(windows, store.plans.exemptions(windows), app.now).get(source_id, ())
+    exemptions = store.plans.exemptions(windows)
+    open_now = still_wanted(windows, exemptions, app.now, app.pace.ahead).get(source_id, ())
     out = [(window.id, item.key, source_id) for window, item in open_now]
     named: list[Json] = [window.id for window, _ in open_now]
     body: dict[str, Json] = {"name": held.snapshot.source_name, "windows": named}

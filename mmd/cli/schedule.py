@@ -25,7 +25,7 @@ from mmd.views import (
     overlapping,
     window_view,
 )
-from mmd.when import describe, parse_duration, parse_instant, takes_effect
+from mmd.when import describe, format_duration, parse_duration, parse_instant, takes_effect
 from mmd.windows import (
     SourceRef,
     Window,
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from mmd.store import Entry, Store
     from mmd.windows import Occurrence
 
-_SHORT: Final = 60  # seconds; a window shorter than this is allowed, and warned about
+_SHORT: Final = timedelta(seconds=60)  # a window of seconds is allowed, with a warning
+_LONG: Final = timedelta(seconds=10)  # entering that takes longer than this is worth telling beforehand
 _NOTES: Final = 5  # of one kind; more would hide the plan
 _NO_REASON: Final = "the reason is empty"
 _WHY: Final = "say why: it is what people read in alerts and reports"
@@ -207,9 +208,7 @@ def draft(app: App, asked: Asked) -> Window:
 def _announce(app: App, planned: Window) -> None:
     """Echo a new window, with what its author may not have meant."""
     _say_all(echo(planned, app.now))
-    if planned.duration.total_seconds() < _SHORT:
-        seconds = int(planned.duration.total_seconds())
-        say(f"warning: it lasts {seconds} s; entering and restoring take a few seconds of that")
+    _say_how_long(app, planned)
     for item in moved_by_clocks(planned, app.now)[:_NOTES]:
         opens = describe(item.opens_at, planned.timezone, app.now)
         say(f"note: the clocks change at {item.key}; that occurrence opens {opens}")
@@ -217,6 +216,18 @@ def _announce(app: App, planned: Window) -> None:
         others = overlapping(planned, store.plans.current(app.now), app.now)
     for name, ids in list(others.items())[:_NOTES]:
         say(f"note: {name} is in {', '.join(ids)} at that time too; it comes back when the last one closes")
+
+
+def _say_how_long(app: App, planned: Window) -> None:
+    """Say how long entering and restoring take, and warn where the window is too short for that."""
+    takes, lead = app.pace.entering(len(planned.sources)), app.pace.ahead(planned)
+    if takes > _LONG:
+        say(f"entering takes about {format_duration(takes)}, restoring as long; the request limit decides")
+    if lead:
+        say(f"entering begins {format_duration(lead)} before the start")
+    if planned.duration < max(_SHORT, takes - lead):
+        lasts = format_duration(planned.duration)
+        say(f"warning: it lasts {lasts}, and entering alone takes about {format_duration(takes)}")
 
 
 def _refuse_many(app: App, planned: Window, *, yes: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from mmd.cli.app import config_option
 from mmd.cli.output import Table, emit, format_option, say
 from mmd.errors import Findings
 from mmd.plan import WRITES, Verb
+from mmd.when import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,8 +114,12 @@ def _alarm(app: App, store: Store) -> Alarm:
 def plan(app: App, form: str) -> None:
     """Say what the next pass would do, and why; exit 10 if it would change anything on the tenant."""
     actions = asyncio.run(_planned(app))
-    emit(form, {"actions": [_action(action) for action in actions]}, _table(actions), empty="nothing to do")
-    if any(action.verb in WRITES for action in actions):
+    writes = [action for action in actions if action.verb in WRITES]
+    takes = app.pace.entering(len(writes)) if writes else timedelta(0)
+    data = {"actions": [_action(action) for action in actions], "seconds": int(takes.total_seconds())}
+    emit(form, data, _table(actions), empty="nothing to do")
+    if writes:
+        say(f"this would take about {format_duration(takes)}")
         raise Findings("")
 
 

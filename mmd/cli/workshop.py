@@ -54,6 +54,7 @@ def rules(app: App) -> Rules:
     return Rules(
         grace=app.config.reconcile.zombie_grace,
         key=derive_key(config.client_secret(app.config).reveal()),
+        pace=app.pace,
         interference=Interference(app.config.reconcile.on_interference),
     )
 
