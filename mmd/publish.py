@@ -26,7 +26,7 @@ from mmd.report.sheet import audited
 from mmd.windows import zone_named
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from mmd.history import Timeline
@@ -292,22 +292,23 @@ class Publisher:
             MmdError: it cannot be written, or the database not be read.
         """
         period = period_before(now, self.every, self.terms.zone)
-        paths = [(form, self.folder / f"{period.name}.{form}") for form in self.formats]
-        if not self._is_due(period, [path for _, path in paths]):
+        missing = self._missing(period)
+        if not missing:
             return None
         said = await listing(self.isc)
-        return await asyncio.to_thread(self._publish, said, period, paths, now)
+        return await asyncio.to_thread(self._publish, said, period, missing, now)
 
-    def _is_due(self, period: Period, paths: Iterable[Path]) -> bool:
-        written = all(os.path.lexists(path) for path in paths)
-        return not written and bool(self.store.journal.read(until=period.until, last=1))
+    def _missing(self, period: Period) -> dict[str, Path]:
+        """The files of a period, by form, that are still to be written."""
+        if not self.store.journal.read(until=period.until, last=1):
+            return {}
+        paths = {form: self.folder / f"{period.name}.{form}" for form in self.formats}
+        return {form: path for form, path in paths.items() if not os.path.lexists(path)}
 
-    def _publish(
-        self, said: Listing, period: Period, paths: Iterable[tuple[str, Path]], now: datetime
-    ) -> Report:
+    def _publish(self, said: Listing, period: Period, paths: Mapping[str, Path], now: datetime) -> Report:
         report = make(gather(self.store, said, self.terms, period.since, period.until, now))
         make_folder(self.folder)
-        for form, path in paths:
+        for form, path in paths.items():
             save(path, FORMATS[form](report), complete=report.complete)
         forget(self.folder, now.date())
         return report
