@@ -90,6 +90,7 @@ _PATIENCE: Final[Mapping[Kind, tuple[int, timedelta]]] = {
 
 NAMED: Final = 20  # how many one message names; the rest is a number
 _LONGEST_NAME: Final = 80
+_LONGEST_NAMED: Final = 160  # a name with its id
 _LONGEST_DETAIL: Final = 300
 _FIRST_WAIT: Final = 30.0  # seconds
 _LONGEST_WAIT: Final = 3600.0
@@ -365,9 +366,9 @@ def tell(events: Sequence[Event]) -> tuple[Message, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """An opening or closing that is near. `causes`: itself, then the announcements it makes superfluous."""
+    """An opening or closing that is near; `cause` is the same for as long as nothing more is to be said."""
 
-    causes: tuple[str, ...]
+    cause: str
     at: datetime
     event: Event
 
@@ -398,16 +399,14 @@ def _announced(
     leads: Collection[timedelta],
     now: datetime,
 ) -> list[Announcement]:
-    due = sorted(lead for lead in leads if at - lead <= now < at)
-    if not due:
+    lead = min((lead for lead in leads if at - lead <= now < at), default=None)
+    if lead is None:
         return []
     names = [source.name for source in window.sources]
     detail = f"window {window.id}, {_utc(item.opens_at)} to {_utc(item.closes_at)}: {window.reason}"
     event = Event(kind=kind, subject=_several(names), detail=f"at {_utc(at)} ({detail})")
-    causes = tuple(
-        f"{kind.value}:{window.id}:{item.key}:{stamp(at)}:{round(lead.total_seconds())}" for lead in due
-    )
-    return [Announcement(causes=causes, at=at, event=event)]
+    cause = f"{kind.value}:{window.id}:{item.key}:{stamp(at)}:{round(lead.total_seconds())}"
+    return [Announcement(cause=cause, at=at, event=event)]
 
 
 # -- words
@@ -437,7 +436,7 @@ def _paragraph(alert: Alert) -> str:
 
 
 def _line(name: str, detail: str) -> str:
-    return f"{printable(name)}: {_short(detail, _LONGEST_DETAIL)}"
+    return f"{_short(name, _LONGEST_NAMED)}: {_short(detail, _LONGEST_DETAIL)}"
 
 
 def _title(prefix: str, kind: Kind, subjects: Sequence[str]) -> str:

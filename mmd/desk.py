@@ -175,7 +175,7 @@ class AlertDesk:
         change = Change(
             verdict=verdict,
             messages=messages,
-            announced={cause: item.at for item in near for cause in item.causes},
+            announced={item.cause: item.at for item in near},
             told=entries[-1].seq if entries else None,
         )
         if not change.is_empty:
@@ -188,8 +188,8 @@ class AlertDesk:
 
     def _new(self, near: Sequence[Announcement]) -> list[Announcement]:
         """Leave out what was announced before."""
-        made = self._store.alerts.announced([item.causes[0] for item in near]) if near else set()
-        return [item for item in near if item.causes[0] not in made]
+        made = self._store.alerts.announced([item.cause for item in near]) if near else set()
+        return [item for item in near if item.cause not in made]
 
     def _signed(self, message: Message) -> Message:
         return replace(message, title=f"mmd {self._settings.tenant}: {message.title}")

@@ -30,7 +30,6 @@ _FINGERPRINT: Final = 12  # hexadecimal digits
 # Where what looks like a host is one; elsewhere it may be a token.
 _HOSTED: Final = frozenset({"form", "forms", "json", "jsons", "mailto", "mailtos", "xml", "xmls"})
 _STATUS: Final = re.compile(r"error=([0-9]{3})\b")
-_SILENCE: Final = logging.NullHandler()
 _NEWS: Final = frozenset({Kind.OPENED, Kind.RESTORED, Kind.OPENING, Kind.CLOSING, Kind.TEST})
 
 
@@ -107,9 +106,7 @@ def _load(url: str) -> Any:  # noqa: ANN401 - as above
         warnings.simplefilter("ignore", DeprecationWarning)  # its plugins use what Python 3.13 dropped
         import apprise  # noqa: PLC0415 - a third of a second, wanted only where somebody is told
 
-        library = logging.getLogger("apprise")  # its lines may quote a token
-        library.addHandler(_SILENCE)
-        library.propagate = False
+        logging.getLogger("apprise").propagate = False  # its lines may quote a token
         # In the calling thread and without its own limit: its pool is shared by all channels, and waited for
         # at the end of the process.
         asset = apprise.AppriseAsset(app_id="mmd", async_mode=False, service_timeout=0)
@@ -128,8 +125,9 @@ def _label(scheme: str, url: str, number: int) -> str:
 async def ping(url: Secret, *, limit: float = PING_LIMIT) -> str:
     """Fetch the watcher's URL once, following no redirect; return what went wrong, or an empty text."""
     try:
-        async with asyncio.timeout(limit), httpx.AsyncClient(timeout=limit, follow_redirects=False) as client:
-            reply = await client.get(url.reveal())
+        async with asyncio.timeout(limit):  # httpx's own limits are for each step, not for the whole
+            async with httpx.AsyncClient(timeout=None, follow_redirects=False) as client:  # noqa: S113 - see above
+                reply = await client.get(url.reveal())
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
         return f"the watcher cannot be reached: {type(error).__name__}"
     return "" if reply.is_success else f"the watcher answered with status {reply.status_code}"

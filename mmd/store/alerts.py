@@ -31,6 +31,19 @@ _TOLD: Final = "alerts.told"  # the number of the last line of the journal that 
 _AT_ONCE: Final = 100  # deliveries of one channel looked at in one go
 
 
+_MINE: Final = (alert.c.cause == sa.bindparam("mine")) & alert.c.cleared_at.is_(None)
+_CLEAR: Final = alert.update().where(_MINE).values(cleared_at=sa.bindparam("now"))
+_CHANGE: Final = (
+    alert.update()
+    .where(_MINE)
+    .values(
+        detail=sa.bindparam("new_detail"),
+        next_step=sa.bindparam("new_step"),
+        reminded_at=sa.bindparam("new_reminded"),
+    )
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What one pass makes of the alerts, to be written in one go.
@@ -82,12 +95,9 @@ class Alerts:
         """Commit what a pass makes of the alerts, with the messages for every channel."""
         verdict = change.verdict
         with self._database.write() as connection:
-            for item in verdict.opened:
-                connection.execute(alert.insert().values(**_row(item)))
-            for item in verdict.changed:
-                _update(connection, item, detail=item.condition.detail, reminded_at=item.reminded_at)
-            for item in verdict.cleared:
-                _update(connection, item, cleared_at=now)
+            _many(connection, alert.insert(), [_row(item) for item in verdict.opened])
+            _many(connection, _CHANGE, [_change(item) for item in verdict.changed])
+            _many(connection, _CLEAR, [{"mine": it.condition.cause, "now": now} for it in verdict.cleared])
             _queue(connection, change.messages, channels, now)
             _announce(connection, change.announced, now)
             if change.told is not None:
@@ -200,9 +210,10 @@ def _plain(row: sa.RowMapping) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "hash"}
 
 
-def _update(connection: sa.Connection, item: Alert, **values: object) -> None:
-    mine = (alert.c.cause == item.condition.cause) & alert.c.cleared_at.is_(None)
-    connection.execute(alert.update().where(mine).values(**values))
+def _many(connection: sa.Connection, statement: sa.Executable, rows: list[dict[str, object]]) -> None:
+    """Run a statement once for each row; a storm brings ten thousand."""
+    if rows:
+        connection.execute(statement, rows)
 
 
 def _queue(
@@ -237,6 +248,12 @@ def _row(item: Alert) -> dict[str, object]:
         "opened_at": item.opened_at,
         "reminded_at": item.reminded_at,
     }
+
+
+def _change(item: Alert) -> dict[str, object]:
+    it = item.condition
+    told = {"new_detail": it.detail, "new_step": it.next_step, "new_reminded": item.reminded_at}
+    return {"mine": it.cause, **told}
 
 
 def _alert(row: sa.RowMapping) -> Alert:

@@ -152,6 +152,14 @@ def test_a_message_arrives_as_it_was_written(inbox: Inbox) -> None:
     assert body["type"] == "warning"
 
 
+def test_a_service_that_shows_markup_gets_it_escaped(inbox: Inbox) -> None:
+    channel = Channel(Secret(f"{inbox.url().reveal()}?format=html"), limit=LIMIT)
+    assert send(channel) == ""
+    (body,) = inbox.got["/a?format=html"] or inbox.got["/a"]
+    assert "<b>" not in body["message"]
+    assert "&lt;b&gt;way" in body["message"]
+
+
 @pytest.mark.parametrize(("mood", "said"), [(500, "500"), (404, "404"), ("hang", "no answer within 0.5 s")])
 def test_a_failure_is_told_in_our_own_words(inbox: Inbox, mood: int | str, said: str) -> None:
     inbox.mood["/a"] = [mood]
@@ -305,6 +313,21 @@ def test_a_life_that_ends_does_not_wait_for_a_channel_that_hangs(inbox: Inbox, o
     begun = asyncio.run(_seconds(life()))
     assert begun < 2
     assert office.pending == 1
+
+
+def test_a_process_does_not_wait_for_a_channel_that_hangs(inbox: Inbox) -> None:
+    inbox.mood["/a"] = ["hang"]
+    code = (
+        "import asyncio, sys; from mmd.alerts import Kind, Message\n"
+        "from mmd.notify import Channel; from mmd.secret import Secret\n"
+        "channel = Channel(Secret(sys.argv[1]), limit=0.2)\n"
+        "print(asyncio.run(channel.send(Message(kind=Kind.TEST, title='t', body='b'))))"
+    )
+    url = f"{inbox.url().reveal()}?rto=60"  # Apprise itself would wait for a minute
+    inbox.mood["/a?rto=60"] = ["hang"]
+    command = [sys.executable, "-c", code, url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=15)
+    assert done.stdout == "no answer within 0.2 s\n"
 
 
 async def _seconds(work: Any) -> float:  # noqa: ANN401 - any coroutine

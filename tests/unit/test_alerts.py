@@ -276,19 +276,27 @@ def test_openings_and_closings_are_announced_ahead() -> None:
     assert titles(NOON + HOUR) == []
 
 
-def test_of_several_leads_that_have_passed_the_shortest_counts_for_all() -> None:
-    (early,) = ahead([window()], (HOUR, 10 * MINUTE), NOON - 30 * MINUTE)
-    (late_,) = ahead([window()], (HOUR, 10 * MINUTE), NOON - 5 * MINUTE)
-    assert len(early.causes) == 1
-    assert late_.causes[1:] == early.causes
-    assert late_.at == NOON
+def test_of_several_leads_that_have_passed_the_shortest_counts() -> None:
+    leads = (HOUR, 10 * MINUTE)
+    long, short, shorter = (ahead([window()], leads, NOON - minutes * MINUTE) for minutes in (30, 10, 5))
+    assert [len(found) for found in (long, short, shorter)] == [1, 1, 1]
+    assert long[0].cause != short[0].cause
+    assert short == shorter
+    assert short[0].at == NOON
 
 
 def test_an_extended_window_is_announced_anew() -> None:
     longer = window(length=2 * HOUR)
     first = ahead([window()], (10 * MINUTE,), NOON + 55 * MINUTE)
     second = ahead([longer], (10 * MINUTE,), NOON + 115 * MINUTE)
-    assert first[0].causes != second[0].causes
+    assert first[0].cause != second[0].cause
+
+
+def test_hostile_names_of_events_cannot_break_a_line() -> None:
+    (message,) = tell([Event(kind=Kind.RESTORED, subject="AD\n\x1b[2J" + "x" * 500, detail="back\r\nBcc: x")])
+    assert message.title.isprintable()
+    assert message.body.isprintable()
+    assert len(message.body) < 200
 
 
 def test_events_of_one_kind_are_one_message() -> None:
