@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mmd.errors import MmdError, Refused
-from mmd.findings import ZOMBIES, Kind
+from mmd.findings import ZOMBIES, Finding, Kind
 from mmd.isc import Priority
 from mmd.posture import MARKER, Json, Posture
 from mmd.report import FORMATS, Change, Facts, Kept, Live, Report, Schedule, make
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from mmd.history import Timeline
     from mmd.isc import Isc
-    from mmd.report.model import Dated
     from mmd.store import Entry, Store
     from mmd.windows import Window
 
@@ -42,6 +41,7 @@ RETRY: Final = timedelta(minutes=5)  # after a report that could not be complete
 LOOK: Final = timedelta(minutes=1)  # between looks at the clock, which may be stepped
 _NAMES: Final = re.compile(r"mmd-([0-9]{4}-[0-9]{2}-[0-9]{2})[0-9TZdhms-]*\.(csv|html|json)(\.incomplete)?")
 _DEEDS: Final = ("added", "edited", "extended", "ended", "cancelled", "skipped", "adopted")
+_MOMENT: Final = timedelta(microseconds=1)
 _MOST_CHANGES: Final = 4  # of one change of plan, in words
 
 
@@ -94,12 +94,11 @@ async def _zone(isc: Isc) -> str | None:
 def gather(
     store: Store, said: Listing, terms: Terms, since: datetime, until: datetime, now: datetime
 ) -> Facts:
-    """Bring together what the database and the tenant know of `[since, until)`."""
+    """Bring together what the database and the tenant know of `[since, until)`, and of `now`."""
+    live = _last_known(store) if said.trouble else said.live
     timelines = store.past.timelines(None, since - terms.grace, until)
-    entries = store.journal.read(since=since, until=until, kinds=tuple(f"window.{deed}" for deed in _DEEDS))
-    restored = store.journal.read(since=since, until=until, kinds=("restored",))
-    findings = store.findings.between(since, until)
-    held = {line.source_id for line in timelines if line.applied}
+    present = store.past.timelines({item.source_id for item in live}, now - terms.grace, now + _MOMENT)
+    findings, open_now = store.findings.between(since, until), store.findings.open()
     return Facts(
         tenant=terms.tenant,
         since=since,
@@ -108,27 +107,35 @@ def gather(
         zone=terms.zone,
         tenant_zone=said.zone,
         grace=terms.grace,
-        live=said.live if not said.trouble else _last_known(store),
+        live=live,
         trouble=said.trouble,
-        windows=tuple(_windows(store, since - terms.grace, timelines, findings)),
+        present=tuple(present),
+        open_now=tuple(open_now.values()),
+        windows=_windows(store, since - terms.grace, [*timelines, *present], open_now.values()),
         timelines=tuple(timelines),
-        schedules=tuple(item for source_id in sorted(held) for item in _schedules(store, source_id)),
+        schedules=tuple(
+            item for line in timelines if line.applied for item in _schedules(store, line.source_id)
+        ),
         findings=tuple(findings),
-        changes=tuple(_change(entry) for entry in entries),
-        kept=tuple(kept for entry in restored if (kept := _kept(entry)).notes),
+        changes=tuple(map(_change, _entries(store, since, until, *(f"window.{deed}" for deed in _DEEDS)))),
+        kept=tuple(kept for kept in map(_kept, _entries(store, since, until, "restored")) if kept.notes),
         watched=tuple(store.findings.covered(since, until)),
     )
 
 
+def _entries(store: Store, since: datetime, until: datetime, *kinds: str) -> list[Entry]:
+    return store.journal.read(since=since, until=until, kinds=kinds)
+
+
 def _windows(
-    store: Store, since: datetime, timelines: Iterable[Timeline], findings: Iterable[Dated]
-) -> Iterable[Window]:
+    store: Store, since: datetime, lines: Iterable[Timeline], findings: Iterable[Finding]
+) -> tuple[Window, ...]:
     """The windows that were not over at an instant, and those that what is still not back was entered for."""
     windows = {window.id: window for window in store.plans.all(after=since)}
-    named = {found.window for found, _ in findings if found.window}
-    named |= {name for line in timelines for item in line.applied for name in item.window_ids}
+    named = {found.window for found in findings if found.window}
+    named |= {name for line in lines for item in line.applied for name in item.window_ids}
     over = (store.plans.get(name) for name in sorted(named - windows.keys()))
-    return [*windows.values(), *(window for window in over if window is not None)]
+    return (*windows.values(), *(window for window in over if window is not None))
 
 
 def _last_known(store: Store) -> tuple[Live, ...]:

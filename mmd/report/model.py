@@ -59,8 +59,9 @@ class Facts:
     """Everything a report rests on; instants are UTC, the period is `[since, until)`.
 
     `live` are the sources in maintenance by a listing of the whole tenant at `now`, or, where `trouble` says
-    why there is none, by the database. `zone` is that of the times people read; `tenant_zone` that of the
-    crons, None where the tenant did not say. `watched` are the spans in which the whole tenant was swept.
+    why there is none, by the database; `present` and `open_now` are what is known of them at `now`, which may
+    be long after the period. `zone` is that of the times people read; `tenant_zone` that of the crons, None
+    where the tenant did not say. `watched` are the spans in which the whole tenant was swept.
     """
 
     tenant: str
@@ -72,6 +73,8 @@ class Facts:
     grace: timedelta
     live: tuple[Live, ...]
     trouble: str = ""
+    present: tuple[Timeline, ...] = ()
+    open_now: tuple[Finding, ...] = ()
     windows: tuple[Window, ...] = ()
     timelines: tuple[Timeline, ...] = ()
     schedules: tuple[Schedule, ...] = ()
@@ -184,7 +187,7 @@ def make(facts: Facts) -> Report:
     )
     skipped = left_out(facts.schedules, facts.since, min(facts.until, facts.now), facts.tenant_zone)
     windows = _windows(facts, stays)
-    rows = tuple(sorted((_row(live, *known[live.source_id], facts) for live in facts.live), key=_by_name))
+    rows = tuple(sorted(_rows(facts), key=_by_name))
     totals = _totals(facts, rows, stays, skipped)
     return Report(
         facts=facts,
@@ -203,7 +206,7 @@ def _by_name(item: Row | Line) -> tuple[str, str]:
 
 def _known(facts: Facts) -> dict[str, tuple[Timeline, tuple[Dated, ...]]]:
     """Return what is known of each source that there is anything to say of, by id."""
-    lines = {live.source_id: Timeline(source_id=live.source_id, source_name=live.name) for live in facts.live}
+    lines: dict[str, Timeline] = {}
     findings: dict[str, list[Dated]] = {}
     for found, end in facts.findings:
         findings.setdefault(found.source_id, []).append((found, end))
@@ -215,8 +218,15 @@ def _known(facts: Facts) -> dict[str, tuple[Timeline, tuple[Dated, ...]]]:
 # --- In maintenance now -----------------------------------------------------------------------------------
 
 
-def _row(live: Live, line: Timeline, findings: Sequence[Dated], facts: Facts) -> Row:
-    found = next((it for it, end in findings if end is None), None)
+def _rows(facts: Facts) -> Iterator[Row]:
+    lines = {line.source_id: line for line in facts.present}
+    found = {finding.source_id: finding for finding in facts.open_now}
+    for live in facts.live:
+        line = lines.get(live.source_id) or Timeline(source_id=live.source_id, source_name=live.name)
+        yield _row(live, line, found.get(live.source_id), facts)
+
+
+def _row(live: Live, line: Timeline, found: Finding | None, facts: Facts) -> Row:
     held = next((it for it in reversed(line.applied) if it.restored_at is None), None)
     planned = _accounting(line, held, facts.now)
     ids = [item.window_id for item in planned] or [*(held.window_ids if held else ())]

@@ -200,9 +200,8 @@ def _went(stays: Sequence[Stay], now: datetime) -> str:
     ]
     if bad:
         return _alarm("; ".join(bad))
-    planned = stays[0].planned
-    if now < planned.closes_at:
-        return "to come" if now < planned.opens_at else "open"
+    if now < stays[0].planned.closes_at:
+        return "open"
     return "as planned" if all(stay.restored_at for stay in stays) else "closing"
 
 

@@ -180,6 +180,13 @@ def test_the_period_is_as_long_as_that_of_the_reports_that_come_by_themselves(of
     assert ends[1] - ends[0] == timedelta(hours=6)
 
 
+def test_csv_is_about_now_whatever_the_period(office: Office) -> None:
+    office.done("start", "SAP ERP", "--for", "2h", "--reason", "patches", "--yes")
+    office.done("reconcile")
+    (row,) = office.csv("--since", "2026-01-01 00:00", "--until", "2026-01-02 00:00")
+    assert row["Reason"] == "patches"
+
+
 @pytest.mark.parametrize(
     "words",
     [

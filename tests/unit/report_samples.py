@@ -94,17 +94,21 @@ def away(source_id: str, name: str, kind: str, cron: str, since: float, until: f
 
 
 def eventful() -> Facts:
-    """A day with patches, a late entry, an overdue source, two zombies, and an hour in which no sweep went."""
+    """A day with patches, a late entry, an overdue source, two zombies, and an hour without a sweep."""
     early, night = planned(2, 6), planned(20, 23, "wnight", reason="quarterly ERP release", ticket="CHG-9")
     sap, legacy = ("id2", "SAP ERP"), ("id4", "Legacy Mainframe")
+    held = line(*legacy, planned=(night,), applied=(applied(20.01, None, "wnight"),))
+    overdue, foreign = finding(*legacy, Kind.OVERDUE, 23), finding("id5", "HR feed", Kind.FOREIGN, 10.5)
     return facts(
+        present=(held,),
+        open_now=(overdue, foreign),
         live=(Live(*legacy, "RACF - Direct"), Live("id5", "HR feed", "Delimited File")),
         windows=(window(), window("wnight", starts_local=datetime(2026, 11, 22, 20))),  # noqa: DTZ001 - as above
         timelines=(
             line("id1", "Active Directory", planned=(early,), applied=(applied(2.001, 6.002),)),
             line(*sap, planned=(early, night), applied=(applied(2.5, 6.001), applied(20, 23.01, "wnight"))),
             line("id3", "Workday", planned=(early,), applied=(applied(2.001, 9.25),)),
-            line(*legacy, planned=(night,), applied=(applied(20.01, None, "wnight"),)),
+            held,
             line("id6", "Salesforce", planned=(planned(12, 12.5, "wpatch"),)),
         ),
         schedules=(
@@ -114,8 +118,8 @@ def eventful() -> Facts:
         ),
         findings=(
             (finding("id3", "Workday", Kind.OVERDUE, 6), at(9.25)),
-            (finding(*legacy, Kind.OVERDUE, 23), None),
-            (finding("id5", "HR feed", Kind.FOREIGN, 10.5), None),
+            (overdue, None),
+            (foreign, None),
             (finding(*sap, Kind.PARTIAL, 3), at(3.2)),
         ),
         changes=(

@@ -32,13 +32,14 @@ EVENTFUL = make(eventful())
 def hostile(text: str) -> Facts:
     """A day on which everything that others may write is the same text."""
     why = {"reason": text, "ticket": text, "owner": text}
-    stay = planned(2, 30, **why)
+    stay = line("a", text, planned=(planned(2, 30, **why),), applied=(applied(2, None),))
     return facts(
         tenant=text,
         trouble=text,
         live=(Live("a", text, text),),
         windows=(window(sources=(SourceRef("a", text),), created_by=text, **why),),
-        timelines=(line("a", text, planned=(stay,), applied=(applied(2, None),)),),
+        present=(stay,),
+        timelines=(stay,),
         schedules=(away("a", text, text, text, 1, 2), away("a", text, text, "0 0 * * * ?", 1, 3)),
         findings=((replace(finding("a", text, Kind.ORPHAN, 3), detail=text, next_step=text), None),),
         changes=(Change(at=at(1), kind="edited", actor=text, window_id="wpatch", what=text),),

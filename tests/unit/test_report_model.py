@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,11 +16,12 @@ from mmd.history import Timeline
 from mmd.report import Change, Live, Report, make
 
 
-def about(*lines: Timeline, **changes: object) -> Report:
-    return make(facts(timelines=lines, **changes))
+def about(*lines: Timeline, **changes: Any) -> Report:  # noqa: ANN401 - the facts' own
+    still = tuple(found for found, end in changes.get("findings", ()) if end is None)
+    return make(facts(timelines=lines, present=lines, open_now=still, **changes))
 
 
-def one(*parts: Timeline, **changes: object) -> tuple[bool, bool, bool]:
+def one(*parts: Timeline, **changes: Any) -> tuple[bool, bool, bool]:  # noqa: ANN401 - as above
     """Of one stay: entered late, never entered, restored late."""
     report = about(*parts, **changes)
     (stay,) = report.stays
@@ -161,6 +163,18 @@ def test_a_row_of_a_zombie_says_since_when_and_what_kind() -> None:
 def test_a_finding_that_was_cleared_is_not_of_now() -> None:
     (row,) = about(live=(Live("z", "Z", ""),), findings=((finding("z", "Z", Kind.ORPHAN, 3), at(4)),)).rows
     assert (row.since, row.finding) == (None, "")
+
+
+def test_rows_are_of_now_however_old_the_period_is() -> None:
+    (row,) = make(
+        facts(
+            now=at(100),
+            live=(Live("a", "A", ""),),
+            present=(line("a", "A", planned=(planned(99, 110),), applied=(applied(99, None),)),),
+            timelines=(line("a", "A", planned=(planned(2, 3, "wold"),), applied=(applied(2, 3),)),),
+        )
+    ).rows
+    assert (row.windows, row.since) == (("wpatch",), at(99))
 
 
 def test_windows_are_those_that_were_open_or_changed_in_the_period() -> None:
