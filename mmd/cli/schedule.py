@@ -227,7 +227,7 @@ def _say_how_long(app: App, planned: Window) -> None:
         say(f"entering begins {format_duration(lead)} before the start")
     if planned.duration < max(_SHORT, takes - lead):
         lasts = format_duration(planned.duration)
-        say(f"warning: it lasts {lasts}, and entering alone takes about {format_duration(takes)}")
+        say(f"warning: it lasts {lasts}; entering takes up to {format_duration(takes)} of that")
 
 
 def _refuse_many(app: App, planned: Window, *, yes: bool) -> None:

@@ -337,7 +337,7 @@ def test_a_window_over_very_many_sources_must_be_confirmed(desk: Desk, sim: Simu
 
 def test_a_short_window_is_allowed_with_a_warning(desk: Desk) -> None:
     assert (
-        "warning: it lasts 5s, and entering alone takes about 6s"
+        "warning: it lasts 5s; entering takes up to 6s of that"
         in desk.done(*ADD, "Slack", "--start", "+1h", "--for", "5s", "--reason", "x").err
     )
     assert "it lasts" not in desk.done(*ADD, "Slack", *PLAN).err
