@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 _END: Final = "journal"  # in `meta`: number and hash of the last row
 _PAGE: Final = 1000  # rows read at a time
 _HASHED: Final = ("at", "kind", "actor", "source_id", "window_id", "body")
+# Built once: every write of mmd's ends with these three, and building them took longer than running them.
+_READ_END: Final = sa.select(meta.c.value).where(meta.c.key == _END)
+_ADD: Final = journal.insert()
+_UPSERT: Final = insert_or(meta)
+_NOTE_END: Final = _UPSERT.on_conflict_do_update(
+    index_elements=["key"], set_={"value": _UPSERT.excluded.value}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +75,14 @@ def append(connection: sa.Connection, *entries: Entry) -> None:
     for entry in entries:
         values = _values(entry)
         last = _hash(last, values)
-        written = connection.execute(journal.insert().values(**{**values, "at": entry.at}, hash=last))
+        written = connection.execute(_ADD, {**values, "at": entry.at, "hash": last})
         seq = written.inserted_primary_key[0] if written.inserted_primary_key else seq + 1
-    end = insert_or(meta).values(key=_END, value=f"{seq} {last}")
-    connection.execute(end.on_conflict_do_update(index_elements=["key"], set_={"value": end.excluded.value}))
+    connection.execute(_NOTE_END, {"key": _END, "value": f"{seq} {last}"})
 
 
 def _end(connection: sa.Connection) -> tuple[int, str]:
     """Return the number and the hash of the last row that was written, which may be gone since."""
-    found: str | None = connection.execute(sa.select(meta.c.value).where(meta.c.key == _END)).scalar()
+    found: str | None = connection.execute(_READ_END).scalar()
     seq, _, last = (found or "0 ").partition(" ")
     return int(seq) if seq.isdecimal() else 0, last
 
