@@ -320,7 +320,7 @@ def _long(span: timedelta) -> str:
 
 
 def _time(at: datetime | None, zone: str, missing: str = "&ndash;") -> str:
-    return _whole(clock(at, zone)) if at else missing
+    return _whole(clock(at, zone)) if at else f'<span style="white-space:nowrap">{missing}</span>'
 
 
 def _whole(text: str) -> str:

@@ -27,7 +27,7 @@ _FONT: Final = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-ser
 _WIDTH, _LEFT, _RIGHT, _ROW = 1000, 200, 78, 26
 _TOP, _BOTTOM = 74, 14  # above the first row: legend and axis
 _PLOT: Final = _WIDTH - _LEFT - _RIGHT
-_NAME_COLUMNS: Final = 28
+_NAME_COLUMNS: Final = 25
 _THINNEST: Final = 2.5  # a window of seconds in a month can still be seen
 _TICKS: Final = 9
 _DAY: Final = timedelta(days=1)
