@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from mmd.cli.history import told
 from mmd.escrow import Claim
+from mmd.findings import Finding, Kind
 from mmd.plan import Held
 from mmd.posture import Fields, Posture, Snapshot, Treatment
 from mmd.store import Entry, Sighting, Store
+from mmd.windows import SourceRef, Window
 
 NOON = datetime(2025, 12, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -155,6 +157,85 @@ def test_without_a_database_nothing_is_known_and_none_is_made(
     assert found.done("history").err == "nothing of this is on file\n"
     assert found.mmd("history", "verify").code == 3
     assert not found.database.exists()
+
+
+# --- The timelines that answers and reports are made of -------------------------------------------------
+
+
+def window(store: Store) -> Window:
+    """Plan each noon for an hour, for two sources; one is left out of the second day."""
+    planned = Window(
+        id="w1",
+        sources=(SourceRef("id1", "HR"), SourceRef("id2", "AD")),
+        starts_local=NOON.replace(tzinfo=None),
+        timezone="UTC",
+        duration=HOUR,
+        repeat="FREQ=DAILY",
+        reason="patches",
+        created_at=NOON - HOUR,
+        effective_from=NOON - HOUR,
+    )
+    entry = Entry(at=NOON - HOUR, kind="window.added", actor="me", window_id="w1")
+    store.plans.add(planned, entry)
+    store.plans.exempt([("w1", "2025-12-02T12:00", "id1")], reason="by hand", entry=entry)
+    return planned
+
+
+def test_a_timeline_begins_with_what_was_seen_before(desk: Desk) -> None:
+    with desk.open() as store:
+        (line,) = store.past.timelines(["id1"], NOON + HOUR / 2, NOON + 2 * HOUR)
+        postures = [item.posture for item in line.seen]
+        assert postures == [Posture.MAINTENANCE, Posture.NORMAL]
+        (line,) = store.past.timelines(["id1"], NOON + HOUR / 2, NOON + HOUR)
+        assert [item.posture for item in line.seen] == [Posture.MAINTENANCE]
+        (line,) = store.past.timelines(["id1"], NOON - 3 * HOUR, NOON - 2 * HOUR)
+        assert (line.seen, line.applied, line.watched) == ((), (), ())
+
+
+def test_timelines_are_of_the_sources_asked_for_or_of_all(desk: Desk) -> None:
+    with desk.open() as store:
+        window(store)
+        for asked, found in (
+            (None, ["id2", "id3", "id1"]),
+            (["id1", "id3"], ["id3", "id1"]),
+            (["id9"], ["id9"]),
+        ):
+            lines = store.past.timelines(asked, NOON - HOUR, NOON + HOUR)
+            assert [line.source_id for line in lines] == found
+            assert all(line.seen for line in lines) is (asked != ["id9"])
+        by_id = {line.source_id: line for line in store.past.timelines(None, NOON - HOUR, NOON + HOUR)}
+        alone = {name: store.past.timelines([name], NOON - HOUR, NOON + HOUR)[0] for name in by_id}
+        assert by_id == alone
+        assert [len(by_id[name].applied) for name in ("id1", "id2")] == [1, 0]
+
+
+def test_what_was_left_out_was_not_planned(desk: Desk) -> None:
+    with desk.open() as store:
+        window(store)
+        lines = store.past.timelines(["id1", "id2"], NOON, NOON + timedelta(days=3))
+    days = {line.source_id: [item.opens_at.day for item in line.planned] for line in lines}
+    assert days == {"id1": [1, 3], "id2": [1, 2, 3]}
+
+
+def test_an_entry_and_a_finding_count_while_they_last(desk: Desk) -> None:
+    found = Finding(
+        source_id="id1",
+        source_name="HR",
+        connector="",
+        kind=Kind.ORPHAN,
+        since=NOON,
+        detail="the marker is set",
+        next_step="adopt it",
+    )
+    with desk.open() as store:
+        store.findings.update([found], judged=None, now=NOON, actor="mmd")
+        store.findings.update([], judged=None, now=NOON + HOUR, actor="mmd")
+        counts = []
+        for hours in (-2, -1, 0, 1, 2):
+            since = NOON + hours * HOUR
+            (line,) = store.past.timelines(["id1"], since, since + HOUR)
+            counts.append((len(line.applied), len(line.found)))
+    assert counts == [(0, 0), (0, 0), (1, 1), (1, 1), (0, 0)]
 
 
 # --- history --------------------------------------------------------------------------------------------

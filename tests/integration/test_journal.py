@@ -15,7 +15,7 @@ from alembic.config import Config
 
 from mmd.store import Entry, Store, create_file, revision_of, upgrade_file
 from mmd.store.database import Database
-from mmd.store.journal import append
+from mmd.store.journal import _HASHED, _hash, append
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
 ROWS = 5
@@ -129,6 +129,19 @@ def test_it_shows_too_when_the_journal_has_grown_since(name: str, path: Path) ->
     with Store.open(path) as store:
         store.journal.write(entry(90), entry(91))
         assert store.journal.verify().broken is not None
+
+
+def test_a_last_row_that_was_forged_with_its_hash_shows_by_the_end_that_was_noted(path: Path) -> None:
+    without_triggers(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        rows = connection.execute(f"SELECT {', '.join(_HASHED)}, hash FROM journal WHERE seq >= 4")  # noqa: S608 - names of columns
+        (*_, before), (*last, _) = rows.fetchall()
+        forged = {**dict(zip(_HASHED, last, strict=True)), "actor": "you"}
+        values = ("you", _hash(before, forged))
+        connection.execute("UPDATE journal SET actor = ?, hash = ? WHERE seq = 5", values)
+    with Store.open(path) as store:
+        chain = store.journal.verify()
+    assert (chain.rows, chain.broken) == (ROWS, ROWS + 1)
 
 
 def test_verifying_reads_page_by_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

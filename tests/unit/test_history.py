@@ -207,6 +207,24 @@ CASES: dict[str, tuple[Timeline, dict[str, bool | None]]] = {
         line(("08:00", NORMAL), applied=(entry("10:00", restored="10:30"),)),
         {"10:15": None, "10:30": False},
     ),
+    "a zombie that was adopted after a gap": (
+        line(("08:00", MAINTENANCE), applied=(entry("09:30", "09:31"),), watched=(("08:00", "09:00"),)),
+        {"09:00": True, "09:15": None, "09:31": True},
+    ),
+    "a death right after the entry": (
+        line(("08:00", NORMAL), ("12:00", MAINTENANCE, "09:58"), applied=(entry("10:00", "10:01"),)),
+        {"11:00": True, "12:00": True},
+    ),
+    "held, and cannot be read any more": (
+        line(
+            ("10:01", MAINTENANCE),
+            applied=(entry("10:00", "10:01"),),
+            looked="10:30",
+            lost="10:31",
+            watched=(),
+        ),
+        {"12:00": True},
+    ),
     "an adopted zombie": (
         line(("08:00", MAINTENANCE), applied=(entry("10:00", "10:01"),)),
         {"09:59": True, "10:00:30": None, "10:01": True, "20:00": True},
