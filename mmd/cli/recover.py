@@ -13,6 +13,9 @@ from mmd.cli.output import Table, emit, format_option, progress, progress_done, 
 from mmd.errors import Conflict, NotFound, PartlyDone
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from mmd.cli.app import App
     from mmd.isc import Isc
     from mmd.posture import Json
@@ -61,31 +64,39 @@ def recover(app: App, form: str, *, accept_unsigned: bool, yes: bool, dry_run: b
 
 
 async def _recovered(app: App, *, accept_unsigned: bool, yes: bool, dry_run: bool) -> Found:
-    from mmd.cli.workshop import at_work, daemon_or_lock, passes, verdict  # noqa: PLC0415 - slow to import
+    from mmd.cli.workshop import (  # noqa: PLC0415 - slow to import
+        at_work,
+        daemon_or_lock,
+        passes,
+        rules,
+        verdict,
+    )
 
     async with at_work(app, create=not dry_run) as (store, work, isc):
-        found = await _search(app, store, isc, accept_unsigned=accept_unsigned)
+        found = await search(store, isc, rules(app).key, accept_unsigned=accept_unsigned, told=progress)
+        progress_done()
         for item in found.new:
             say(f"{item.snapshot.source_name}: {item.notes[0]}, until {_until(item)}")
         if dry_run or not found.new:
             return found
         app.confirm(f"put {len(found.new)} sources on file, and restore what is overdue?", yes=yes)
         with daemon_or_lock(app) as running:
-            _put_on_file(app, store, found.new)
+            put_on_file(store, found.new, now=app.now, actor=app.actor)
             if not running:
                 verdict(await passes(work))
     return found
 
 
-async def _search(app: App, store: Store, isc: Isc, *, accept_unsigned: bool) -> Found:
+async def search(
+    store: Store, isc: Isc, key: bytes, *, accept_unsigned: bool, told: Callable[[str], None]
+) -> Found:
     """Read the whole tenant for escrows; one that cannot be read whole recovers nothing."""
-    from mmd.cli.workshop import rules  # noqa: PLC0415 - as above
     from mmd.recovery import from_escrow  # noqa: PLC0415 - as above
 
-    key, found, count = rules(app).key, Found(), 0
+    found, count = Found(), 0
     async for page in isc.pages():
         count += len(page)
-        progress(f"{count} sources read")
+        told(f"{count} sources read")
         for seen in page:
             if seen.escrow is None:
                 continue
@@ -98,7 +109,6 @@ async def _search(app: App, store: Store, isc: Isc, *, accept_unsigned: bool) ->
                 found.new.append(item)
             else:
                 found.known += 1
-    progress_done()
     return found
 
 
@@ -111,23 +121,23 @@ def _is_news(store: Store, item: Remembered) -> bool:
     return is_newer(Escrow(snapshot=item.snapshot, claims=item.claims), held)
 
 
-def _put_on_file(app: App, store: Store, found: list[Remembered]) -> None:
+def put_on_file(store: Store, found: list[Remembered], *, now: datetime, actor: str) -> None:
     """Windows first: a snapshot on file without its window would be restored at once."""
     from mmd.cli.rescue import take  # noqa: PLC0415 - as above
     from mmd.recovery import rebuilt  # noqa: PLC0415 - as above
     from mmd.store import Entry  # noqa: PLC0415 - as above
 
-    for window in rebuilt([(item.snapshot, item.claims) for item in found], app.now):
+    for window in rebuilt([(item.snapshot, item.claims) for item in found], now):
         if store.plans.get(window.id) is None:
             body: dict[str, Json] = {"recovered": True, "reason": window.reason}
-            entry = Entry(at=app.now, kind="window.added", actor=app.actor, window_id=window.id, body=body)
+            entry = Entry(at=now, kind="window.added", actor=actor, window_id=window.id, body=body)
             store.plans.add(window, entry)
     for item in found:
-        _set_aside(app, store, item)
-        take(app, store, item)
+        _set_aside(store, item, now=now, actor=actor)
+        take(store, item, now=now, actor=actor)
 
 
-def _set_aside(app: App, store: Store, item: Remembered) -> None:
+def _set_aside(store: Store, item: Remembered, *, now: datetime, actor: str) -> None:
     """Release an older snapshot that the database took for open: the escrow on the source is newer."""
     from mmd.store import Entry  # noqa: PLC0415 - as above
 
@@ -137,9 +147,7 @@ def _set_aside(app: App, store: Store, item: Remembered) -> None:
             "name": item.snapshot.source_name,
             "reason": "a newer escrow is on the source",
         }
-        entry = Entry(
-            at=app.now, kind="released", actor=app.actor, source_id=item.snapshot.source_id, body=body
-        )
+        entry = Entry(at=now, kind="released", actor=actor, source_id=item.snapshot.source_id, body=body)
         store.holds.release(older.snapshot.id, entry)
 
 

@@ -16,6 +16,7 @@ from mmd.errors import Conflict, MmdError, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from mmd.cli.app import App
     from mmd.isc import Isc
@@ -133,7 +134,7 @@ async def _restore(app: App, source_id: str, before: Told, *, yes: bool, dry_run
             say(f"would restore {aim}")
             return
         app.confirm(f"restore {aim} now?", yes=yes)
-        await _bring_back(app, store, work, held or take(app, store, known))
+        await _bring_back(app, store, work, held or take(store, known, now=app.now, actor=app.actor))
     say(f"{known.snapshot.source_name} is back to what it was")
 
 
@@ -159,7 +160,7 @@ def recall(app: App, observed: Observation, before: Told) -> Remembered:
     return remembered(observed, before, key=rules(app).key, new_id=uuid.uuid4().hex, now=app.now)
 
 
-def take(app: App, store: Store, known: Remembered) -> Held:
+def take(store: Store, known: Remembered, *, now: datetime, actor: str) -> Held:
     """Put what was recalled on file as an open snapshot."""
     from mmd.plan import Held  # noqa: PLC0415 - as above
     from mmd.store import Entry  # noqa: PLC0415 - as above
@@ -167,9 +168,9 @@ def take(app: App, store: Store, known: Remembered) -> Held:
     notes: list[Json] = list(known.notes)
     held = Held(snapshot=known.snapshot, claims=known.claims, text=known.text)
     entry = Entry(
-        at=app.now,
+        at=now,
         kind="snapshot.recalled",
-        actor=app.actor,
+        actor=actor,
         source_id=held.snapshot.source_id,
         body={"snapshot": held.snapshot.id, "name": held.snapshot.source_name, "notes": notes},
     )
@@ -288,5 +289,5 @@ async def _adopt(
         body: dict[str, Json] = {"adopted": observed.name, "reason": planned.reason}
         entry = Entry(at=app.now, kind="window.added", actor=app.actor, window_id=planned.id, body=body)
         store.plans.add(planned, entry)  # first: a snapshot without a window would be restored at once
-        take(app, store, known)
+        take(store, known, now=app.now, actor=app.actor)
     return planned
