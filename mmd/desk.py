@@ -313,6 +313,9 @@ class Courier:
 
     async def serve(self) -> None:
         """Deliver until cancelled; what is pending then is in the database."""
+        for channel in self._channels:
+            if not channel.is_understood:
+                self._log.error("alerts.channel", channel=channel.label, error="not understood by Apprise")
         while True:
             self._queued.clear()
             try:
@@ -352,7 +355,7 @@ class Courier:
             return True
         next_at = now + backoff(item.attempts + 1)
         self._store.alerts.undelivered(item, error=problem, next_at=next_at)
-        self._log.warning("alert.not_sent", channel=channel.label, error=problem, next_at=next_at)
+        self._log.warning("alert.delayed", channel=channel.label, error=problem, next_at=next_at)
         return False
 
     def beat(self) -> None:
