@@ -1,8 +1,8 @@
 """What to send to ISC so that a source looks as it should: the steps of entering and restoring, as values.
 
 Pure: from a live observation and the fields it should have, to JSON Patch operations and schedules to create.
-The order inside a patch matters, because nothing says that ISC applies one whole (isc-api.md §10): the escrow
-is the first thing on and the last thing off, so that any prefix of a patch can be restored.
+The order inside a patch matters, because nothing says that ISC applies one whole (docs/isc.md §10): the
+escrow is the first thing on and the last thing off, so that any prefix of a patch can be restored.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Operation:
     value: Json = None
 
     def wire(self) -> dict[str, Json]:
-        """Return it as it goes over the wire; ISC's schema has no null values (isc-api.md §4)."""
+        """Return it as it goes over the wire; ISC's schema has no null values (docs/isc.md §4)."""
         document: dict[str, Json] = {"op": self.op, "path": self.path}
         return document if self.op == "remove" else {**document, "value": self.value}
 

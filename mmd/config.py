@@ -1,7 +1,7 @@
 """The configuration file: TOML in, one frozen `Config` out, or every mistake in it named with its line.
 
 Only the entry points (`mmd.cli`, `mmd.daemon`) read configuration; below them it arrives as arguments. The
-sections and keys are those of design/contract.md; `config.example.toml` shows each with its default, and a
+sections and keys are those of docs/contract.md; `config.example.toml` shows each with its default, and a
 test keeps the two alike.
 
 A dataclass per section is the whole schema: each field carries the function that reads its value. The

@@ -228,7 +228,7 @@ class Effects:
         Schedules are read once, unless they surprise: `expected` is what mmd itself left there, if anything.
 
         Raises:
-            Garbled: no two reads agree, or they are older than mmd's last write (reliability.md F2).
+            Garbled: no two reads agree, or they are older than mmd's last write (docs/reliability.md F2).
         """
         before, surprise = case.observed, None
         for attempt in range(READS):

@@ -15,7 +15,7 @@
     ├── PartlyDone            7   some sources done, some not
     └── Findings             10   nothing failed, and there is something to look at
 
-The number is the process's exit code (design/contract.md, "Exit codes").
+The number is the process's exit code (docs/contract.md, "Exit codes").
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The escrow: the second copy of a snapshot, kept on the source itself.
 
 One line of JSON text under `connectorAttributes.mmd_escrow`. It is text, not an object, because ISC documents
-neither whether nested objects survive there nor whether they stay objects (isc-api.md §10). It holds only
+neither whether nested objects survive there nor whether they stay objects (docs/isc.md §10). It holds only
 the fields mmd touches, and says of itself which source and entry it belongs to, until when, and for which
 windows, so that a lost database can be rebuilt from it.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What a finding is; the first four are zombies (design/contract.md)."""
+    """What a finding is; the first four are zombies (docs/contract.md)."""
 
     OVERDUE = "overdue"  # our window closed, and the source is not back
     ORPHAN = "orphan"  # in maintenance, and no window ever

@@ -85,7 +85,7 @@ class Held:
     `text` is the escrow that should be on the source. `entered_at` is when the source was first verified in
     maintenance, `restored_at` when everything was verified back; `enforced` counts the times somebody's
     change was undone; `written_at` is ISC's `modified` after mmd's last write: an older answer is stale
-    (reliability.md F2).
+    (docs/reliability.md F2).
     """
 
     snapshot: Snapshot

@@ -2,7 +2,7 @@
 
 Pure: values in, values out. The posture of a source is relative to the snapshot held of it; without a
 snapshot only the marker and the escrow may speak, because everything else about a source may be somebody's
-deliberate setting (design/architecture.md, rule 5).
+deliberate setting (docs/architecture.md, rule 5).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OWN_KEYS: Final = (*CRON_KEYS.values(), MARKER)
 # Every key of connectorAttributes that mmd may ever write.
 TOUCHED_KEYS: Final = (*FLAGS, *OWN_KEYS, ESCROW)
 
-# isc-api.md §4: what lets ISC write to the target; the rest says how to read it.
+# docs/isc.md §4: what lets ISC write to the target; the rest says how to read it.
 PROVISIONING_FEATURES: Final = frozenset(
     {
         "CURRENT_PASSWORD",
@@ -53,7 +53,7 @@ PROVISIONING_FEATURES: Final = frozenset(
 
 
 class Treatment(StrEnum):
-    """The values that *are* maintenance, by name; see the table in design/contract.md."""
+    """The values that *are* maintenance, by name; see the table in docs/contract.md."""
 
     KEEP_FEATURES = "keep-features"
     NO_PROVISIONING = "no-provisioning"
@@ -100,7 +100,7 @@ class Observation:
     `features` or `attributes` are None where the answer lacked them: that is "not known", never "empty".
     `attributes` has the touched keys that are present, the escrow among them. `schedules` is None in answers
     that do not carry schedules (a list page, a single source). `modified` is ISC's own instant of the last
-    change (UTC), which also moves on every health check (isc-api.md §0.4).
+    change (UTC), which also moves on every health check (docs/isc.md §0.4).
     """
 
     source_id: str
@@ -185,7 +185,7 @@ def classify(observed: Observation | None, held: Snapshot | None, *, escrow: str
 
     `escrow` is the text that should be on the source while it is held; `restored` says that mmd has written
     everything back and read it back. A held source is normal only after that: until then it may have been
-    touched, whatever one read shows (reliability.md F4).
+    touched, whatever one read shows (docs/reliability.md F4).
     """
     if observed is None or not observed.complete:
         return Posture.UNKNOWN
@@ -234,7 +234,7 @@ def merge(before: Fields, during: Fields, live: Fields, treatment: Treatment) ->
     """Return what the source should look like after maintenance: three-way, field by field.
 
     Where the live value is the one mmd set, it goes back; where somebody else changed it, his value stays
-    (reliability.md §2.2). mmd's own keys always go back, since nobody else has a use for them.
+    (docs/reliability.md §2.2). mmd's own keys always go back, since nobody else has a use for them.
     """
     attributes = dict(live.attributes)
     for key in (*FLAGS, *OWN_KEYS):
@@ -307,7 +307,7 @@ def canonical(value: Json) -> str:
 
 
 def alike(one: Json, other: Json) -> bool:
-    """Whether two JSON values mean the same to ISC: "true" and true do (isc-api.md §4), 1 and true do not."""
+    """Whether two JSON values mean the same to ISC: "true" and true do (docs/isc.md §4), 1 and true not."""
     return canonical(_plain(one)) == canonical(_plain(other))
 
 

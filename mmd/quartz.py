@@ -1,8 +1,9 @@
 """When a Quartz cron expression fires: which aggregations a span of maintenance left out.
 
-Pure. ISC's schedules are Quartz crons, evaluated in the tenant's time zone (isc-api.md §3, §0.14); no
-library on PyPI reads them, and one for Unix takes 1 for Monday where Quartz has Sunday (dependencies.md
-§2). Read are exactly these forms, and anything else is not guessed at but reported as not read:
+Pure. ISC's schedules are Quartz crons, evaluated in the tenant's time zone (docs/isc.md §3, §0.14); no
+library on PyPI reads them, and one for Unix takes 1 for Monday where Quartz has Sunday
+(docs/dependencies.md). Read are exactly these forms, and anything else is not guessed at but reported as
+not read:
 
 * six fields (second, minute, hour, day of month, month, day of week), or seven with a year;
 * `*`, a value, a range `a-b`, steps `*/n`, `a/n` and `a-b/n`, and lists of these; a range may run over the

@@ -97,7 +97,7 @@ def zone(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most `requests` in any `per` (sliding), for one client_id (isc-api.md, rate limit)."""
+    """At most `requests` in any `per` (sliding), for one client_id (docs/isc.md, rate limit)."""
 
     requests: int
     per: timedelta

@@ -259,7 +259,7 @@ class Reconciler:
         observed: Mapping[str, Observation],
         now: datetime,
     ) -> dict[str, Held]:
-        """Hold a released source again when something of mmd's own is on it after all (reliability.md F1)."""
+        """Hold a released source again when mmd's own values are on it after all (docs/reliability.md F1)."""
         again: dict[str, Held] = {}
         for source_id, (last, released_at) in watch.items():
             seen = observed.get(source_id)
@@ -274,7 +274,7 @@ class Reconciler:
         return again
 
     def _recalled(self, observed: Mapping[str, Observation], held: Mapping[str, Held]) -> dict[str, Held]:
-        """Believe a newer escrow over an older database: a backup was restored (reliability.md F6s).
+        """Believe a newer escrow over an older database: a backup was restored (docs/reliability.md F6s).
 
         Only an escrow that this mmd signed, and for a window that this database knows, so that another
         installation's sources are left to `mmd recover` and a person.

@@ -1,7 +1,7 @@
 """What is on file, as people and programs are shown it: the JSON of a window, and the state of each source.
 
 Pure: values and `now` in, values out; instants stay datetimes (UTC) until they are printed. The shapes are
-those of design/contract.md, "JSON".
+those of docs/contract.md, "JSON".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Times and durations as people type them, and as they are echoed back.
 
-A small closed grammar (design/contract.md, "T" and "D"): what could be read in two ways is refused with a
+A small closed grammar (docs/contract.md, "T" and "D"): what could be read in two ways is refused with a
 reason and with what to write instead. Pure: `now` is an argument.
 """
 

@@ -3,7 +3,7 @@
 Pure: values and `now` in, values out. A repeat is a local start, an IANA zone and an elapsed duration. It
 is expanded on the wall clock, each start is then turned into UTC, and from there on everything is added and
 compared in UTC only: Python compares two times of one zone by the wall clock, and adds to them on the wall
-clock (dependencies.md §2, models.md §5.7).
+clock.
 
 The daylight-saving rule is one sentence: an occurrence opens at the first instant at which the zone's clock
 shows its nominal start *or later*. So in a gap it opens when the gap ends, and in a fold at the first of
@@ -384,7 +384,7 @@ def parse_repeat(text: str) -> str:
     """Return a repeat in its canonical form; a leading "RRULE:" and lower case are accepted.
 
     Days, weeks, months and years, with INTERVAL, COUNT or UNTIL (UTC), BYMONTH, BYMONTHDAY, BYDAY, BYSETPOS
-    and WKST, read as RFC 5545 does. The rest of the RFC is not taken: dependencies.md §2 says what it does
+    and WKST, read as RFC 5545 does. The rest of the RFC is not taken: docs/dependencies.md says what it does
     to python-dateutil.
 
     Raises:

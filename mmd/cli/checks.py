@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mmd.secret import Secret
     from mmd.store import DaemonRow
 
-ADMIN_LEVELS: Final = frozenset({"ORG_ADMIN", "SOURCE_ADMIN", "SOURCE_SUBADMIN"})  # isc-api.md §3
+ADMIN_LEVELS: Final = frozenset({"ORG_ADMIN", "SOURCE_ADMIN", "SOURCE_SUBADMIN"})  # docs/isc.md §3
 EVERYTHING: Final = "sp:scopes:all"
 MANAGE: Final = "idn:sources:manage"
 SKEW_WARNING: Final = 5.0  # seconds; windows open by our clock, and ISC's schedules run by theirs

@@ -1,6 +1,6 @@
 """The request budget: who may send the next request, and when.
 
-ISC counts requests per client_id and API version, 100 in any 10 s (isc-api.md §2). The budget keeps below
+ISC counts requests per client_id and API version, 100 in any 10 s (docs/isc.md §2). The budget keeps below
 that by itself, so that a 429 only ever means that somebody else uses the same client_id.
 """
 
@@ -35,7 +35,7 @@ _TICK: Final = 0.001
 
 
 class Priority(IntEnum):
-    """Whose request goes first; smaller is sooner (design/architecture.md, rule 7)."""
+    """Whose request goes first; smaller is sooner (docs/architecture.md, rule 7)."""
 
     RESTORE = 0
     ENTER = 1
@@ -78,7 +78,7 @@ class _Waiter:
 class Budget:
     """At most `rate` requests in any `period` seconds, by priority, then rank, then first come first served.
 
-    A sliding log, not a bucket: a bucket lets twice the rate through in one window (dependencies.md §4).
+    A sliding log, not a bucket: a bucket lets twice the rate through in one window (docs/dependencies.md).
     """
 
     def __init__(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PAGE: Final = 250  # the most ISC gives (isc-api.md §4)
+PAGE: Final = 250  # the most ISC gives (docs/isc.md §4)
 _URL_LIMIT: Final = 7_500
 _PATIENCE: Final = 300.0  # seconds of 429s before giving up
 _PATIENCE_TRIES: Final = 30
@@ -208,7 +208,7 @@ class Isc:
         return door.record(document)
 
     async def org_config(self) -> dict[str, Json]:
-        """Read the organisation's configuration; its time zone is what crons mean (isc-api.md §0.14)."""
+        """Read the organisation's configuration; its time zone is what crons mean (docs/isc.md §0.14)."""
         return door.record(await self.get_json("org-config"))
 
     async def own_tokens(self) -> list[dict[str, Json]]:
@@ -218,7 +218,7 @@ class Isc:
     async def task_status(self, source_id: str) -> list[dict[str, Json]]:
         """Read the tasks of a source that have not completed, newest first."""
         wanted = f"sourceId eq {_quoted(source_id)}"
-        if self._tenant.api_version != "v2024":  # which does not know isnull (isc-api.md §0.11)
+        if self._tenant.api_version != "v2024":  # which does not know isnull (docs/isc.md §0.11)
             wanted += " and completionStatus isnull"
         document = await self.get_json("task-status", {"filters": wanted, "sorters": "-created"})
         return [task for task in door.rows(document) if task.get("completionStatus") is None]
@@ -233,7 +233,7 @@ class Isc:
     # --- Requests ----------------------------------------------------------------------------------------
 
     def _path(self, service: str, *segments: str) -> str:
-        """The path in the configured style: /v2026/sources/… or /sources/v1/… (isc-api.md §0.1)."""
+        """The path in the configured style: /v2026/sources/… or /sources/v1/… (docs/isc.md §0.1)."""
         if not all(map(door.plain_id, segments)):
             raise Rejected(f"{door.clean('/'.join(segments), 80)!r} cannot be part of a path")
         version = self._tenant.api_version

@@ -1,7 +1,7 @@
 """What ISC sends, turned into values mmd understands: pure functions, nothing else looks at the wire's form.
 
 What is not as ISC's documents promise is `Garbled`, or None where only a part is unusable: never an empty
-value (reliability.md B16, B17).
+value (docs/reliability.md B16, B17).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def decode(body: bytes | None) -> Json:
     """Return the JSON value in a body, or refuse it.
 
     Stricter than `json.loads`: a duplicate key, NaN or a number out of range could mean one thing to ISC and
-    another to mmd (reliability.md B24). None stands for a body that could not be read to its end.
+    another to mmd (docs/reliability.md B24). None stands for a body that could not be read to its end.
 
     Raises:
         Garbled: it is not one JSON text in UTF-8.
@@ -199,7 +199,7 @@ def _storable(value: Json, depth: int = _DEPTH_LIMIT) -> bool:
 
 
 def _instant(value: Json) -> datetime | None:
-    """An RFC 3339 instant in UTC; a leap second counts as the second before (reliability.md E10)."""
+    """An RFC 3339 instant in UTC; a leap second counts as the second before (docs/reliability.md E10)."""
     if not isinstance(value, str):
         return None
     try:
@@ -244,7 +244,7 @@ def refusal(
     """Return the error that an answer other than 2xx amounts to.
 
     `what` names the request; `hide` are texts that must not be repeated if ISC sends them back. Both of ISC's
-    envelopes are understood (isc-api.md §8, ERRORS), and no envelope at all.
+    envelopes are understood (docs/isc.md §8, ERRORS), and no envelope at all.
     """
     body = _without(body, hide)
     envelope = _envelope(body)
@@ -266,7 +266,7 @@ def _without(body: bytes | None, hide: Sequence[str]) -> bytes | None:
 
 
 def _kind(status: int, code: str) -> tuple[type[TenantError], str, str]:
-    """The class, verb and hint for a status; some of ISC's services say 400 for 404 (isc-api.md §3)."""
+    """The class, verb and hint for a status; some of ISC's services say 400 for 404 (docs/isc.md §3)."""
     if status == HTTPStatus.BAD_REQUEST and code.startswith("400.1.404"):
         return _KINDS[HTTPStatus.NOT_FOUND]
     if status in _KINDS:
@@ -323,7 +323,7 @@ def http_date(text: str | None) -> datetime | None:
 def retry_after(headers: Mapping[str, str], default: float) -> float:
     """Return how many seconds a 429 asks to wait: 0 to 300.
 
-    Both forms of the header (isc-api.md §2). A date is compared with the answer's own Date, so that a wrong
+    Both forms of the header (docs/isc.md §2). A date is compared with the answer's own Date, so that a wrong
     clock here does no harm. `default` is for a header that is absent or makes no sense.
     """
     told = headers.get("retry-after", "").strip()

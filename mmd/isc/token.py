@@ -1,6 +1,6 @@
 """The access token: fetched once for all who wait, renewed before its end, never asked for in a hurry.
 
-OAuth client credentials, sent in the body (isc-api.md §1: a query would leave the secret in logs).
+OAuth client credentials, sent in the body (docs/isc.md §1: a query would leave the secret in logs).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mmd.isc.wire import Reply
     from mmd.posture import Json
 
-# After a failure: at most one token request in so many seconds (reliability.md C4).
+# After a failure: at most one token request in so many seconds (docs/reliability.md C4).
 PAUSE: Final = 5.0
 UNREACHED_PAUSE: Final = 0.5
 _TRIES: Final = 3

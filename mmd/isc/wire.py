@@ -44,7 +44,7 @@ class Call:
     """One request as a log or a metric may see it: no query, no body, no credentials.
 
     `status` is None when no answer came; `note` says then why, in the words of the HTTP library. `attempt`
-    counts from 1 for each operation. `deprecated` is ISC's word that the path will go (isc-api.md §1).
+    counts from 1 for each operation. `deprecated` is ISC's word that the path will go (docs/isc.md §1).
     """
 
     method: str
@@ -219,9 +219,9 @@ def _client(base_url: str, user_agent: str) -> httpx.AsyncClient:
         headers={
             "User-Agent": user_agent,
             "Accept": "application/json",
-            # ISC sends Content-Encoding: UTF-8 at times (isc-api.md §2); so ask for none and believe none.
+            # ISC sends Content-Encoding: UTF-8 at times (docs/isc.md §2); so ask for none and believe none.
             "Accept-Encoding": "identity",
-            # Harmless where it is not needed (isc-api.md §1).
+            # Harmless where it is not needed (docs/isc.md §1).
             "X-SailPoint-Experimental": "true",
         },
     )

@@ -1,7 +1,7 @@
 """An honest ISC tenant on a real socket: for the demonstration, for practice, and for the tests.
 
 It imports nothing of mmd and nothing beyond the standard library: it is a peer, and must not share mmd's
-mistakes. What ISC documents it does; each answer that ISC does not document is a switch (isc-api.md §8, §10).
+mistakes. What ISC documents it does; each answer that it does not document is a switch (docs/isc.md §8, §10).
 """
 
 from mmd.simulator import faults

@@ -1,4 +1,4 @@
-"""Who may do what, and how often: clients, access tokens, the rate limit (isc-api.md §1, §2)."""
+"""Who may do what, and how often: clients, access tokens, the rate limit (docs/isc.md §1, §2)."""
 
 from __future__ import annotations
 

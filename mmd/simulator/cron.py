@@ -1,4 +1,4 @@
-"""The form of a Quartz cron expression, as ISC's schedules use it (isc-api.md §3).
+"""The form of a Quartz cron expression, as ISC's schedules use it (docs/isc.md §3).
 
 Six fields, or seven with the year: second, minute, hour, day of month, month, day of week (1 is Sunday).
 Exactly one of the two day fields is `?`. Only the form is judged; nothing here computes a next run.

@@ -1,4 +1,4 @@
-"""What can go wrong between a client and ISC, on demand (reliability.md §2.3 B).
+"""What can go wrong between a client and ISC, on demand (docs/reliability.md §2.3 B).
 
 A rule names the requests it is for, and an action. An action takes the request and the way on, and gives the
 reply: so it can act before the tenant does, after it, or instead. The actions of several rules nest.

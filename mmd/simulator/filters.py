@@ -1,4 +1,4 @@
-"""The `filters` and `sorters` of ISC's collections (isc-api.md §4).
+"""The `filters` and `sorters` of ISC's collections (docs/isc.md §4).
 
 Conditions joined by `and`; each field takes the operators the documents list for it, all else is a 400.
 """
@@ -52,7 +52,7 @@ TASK_FILTERS: Mapping[str, frozenset[str]] = {
     "launcher": _words("eq in"),
 }
 TASK_FILTERS_V2024 = {**TASK_FILTERS, "completionStatus": _words("eq in")}
-"""The documents of v2024 do not list isnull: only completed tasks were to be had (isc-api.md §0.11)."""
+"""The documents of v2024 do not list isnull: only completed tasks were to be had (docs/isc.md §0.11)."""
 TASK_SORTERS = _words("created")
 IDENTITY_FILTERS: Mapping[str, frozenset[str]] = {
     "id": _words("eq in"),

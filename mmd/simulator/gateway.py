@@ -1,4 +1,4 @@
-"""ISC's door: tokens, API versions, the rate limit; then the rules (isc-api.md §1, §2)."""
+"""ISC's door: tokens, API versions, the rate limit; then the rules (docs/isc.md §1, §2)."""
 
 from __future__ import annotations
 

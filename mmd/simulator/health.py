@@ -1,4 +1,4 @@
-"""ISC's own health checks, and what they leave on a source (isc-api.md §0.4, §0.10)."""
+"""ISC's own health checks, and what they leave on a source (docs/isc.md §0.4, §0.10)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_true(value: object) -> bool:
 
 
 def check_health(source: dict[str, Any], now: datetime, *, down: bool) -> None:
-    """One health check; where it is disabled only the diagnostics say so (isc-api.md §0.10)."""
+    """One health check; where it is disabled only the diagnostics say so (docs/isc.md §0.10)."""
     attributes = source.get("connectorAttributes")
     if not isinstance(attributes, dict) or source.get("connectionType") == "file":
         return

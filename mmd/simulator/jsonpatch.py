@@ -1,7 +1,7 @@
 """JSON Patch (RFC 6902) over JSON Pointer (RFC 6901): whole, or not at all.
 
 The functions take a document and return a new one; nothing given to them is changed.
-Every refusal is a 400 Problem, as ISC's guide to patch requests has it (isc-api.md §4).
+Every refusal is a 400 Problem, as ISC's guide to patch requests has it (docs/isc.md §4).
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class Step:
 
 
 class Forum:
-    """The published workflow, its calls and their order, its defects included (isc-api.md §7)."""
+    """The published workflow, its calls and their order, its defects included (docs/isc.md §7)."""
 
     def __init__(self, tenant: Tenant) -> None:
         self.tenant = tenant

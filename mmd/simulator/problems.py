@@ -1,4 +1,4 @@
-"""ISC's own way to say no: the ErrorResponseDto (isc-api.md §8)."""
+"""ISC's own way to say no: the ErrorResponseDto (docs/isc.md §8)."""
 
 from __future__ import annotations
 

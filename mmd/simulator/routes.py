@@ -1,4 +1,4 @@
-"""Which path does what, and under which scopes (isc-api.md §1, §3 to §5)."""
+"""Which path does what, and under which scopes (docs/isc.md §1, §3 to §5)."""
 
 from __future__ import annotations
 

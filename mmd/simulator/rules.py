@@ -1,4 +1,4 @@
-"""What a source and a schedule must be for ISC to take them (isc-api.md §3, §4)."""
+"""What a source and a schedule must be for ISC to take them (docs/isc.md §3, §4)."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def _state(born: datetime, *, file: bool) -> dict[str, Any]:
 
 
 def _diagnostics(born: datetime) -> str:
-    """A JSON text within the JSON, as real sources carry it (isc-api.md §0.10)."""
+    """A JSON text within the JSON, as real sources carry it (docs/isc.md §0.10)."""
     checked = int((born + timedelta(hours=1)).timestamp() * 1000)
     found = {
         "healthcheckDisabled": False,

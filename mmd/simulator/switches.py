@@ -1,6 +1,6 @@
 """What the simulated tenant may be told to do, one switch for each answer that ISC does not document.
 
-The default of each is the most likely answer (isc-api.md §8, §10). A switch may be turned while the
+The default of each is the most likely answer (docs/isc.md §8, §10). A switch may be turned while the
 simulator runs; it counts from the next request on.
 """
 

@@ -1,4 +1,4 @@
-"""Tasks that run on a source, as GET task-status shows them (isc-api.md §5)."""
+"""Tasks that run on a source, as GET task-status shows them (docs/isc.md §5)."""
 
 from __future__ import annotations
 

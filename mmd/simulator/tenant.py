@@ -183,7 +183,7 @@ class Tenant:
         del self.schedules[source_id][kind]
 
     def check_connection(self, source_id: str) -> dict[str, Any]:
-        """The StatusResponse; an unreachable target is a 200 with status FAILURE (isc-api.md §5)."""
+        """The StatusResponse; an unreachable target is a 200 with status FAILURE (docs/isc.md §5)."""
         source = self._find(source_id)
         down = source_id in self.down
         details = {"error": "The target system did not answer."} if down else {}
@@ -256,7 +256,7 @@ class Tenant:
         return self._shown(source)
 
     def _shown(self, source: Source) -> Source:
-        """The source with its features in another order each time (isc-api.md §0.5)."""
+        """The source with its features in another order each time (docs/isc.md §0.5)."""
         features = source.get("features")
         if not self.switches.shuffle_features or not isinstance(features, list) or not features:
             return source

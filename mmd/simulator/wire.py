@@ -48,7 +48,7 @@ def answer(status: int, value: Any, headers: Mapping[str, str] | None = None) ->
 
 
 def split_version(path: str) -> tuple[str, str] | None:
-    """The API version and the path below it: `/v2026/sources/…` or `/sources/v1/…` (isc-api.md §1)."""
+    """The API version and the path below it: `/v2026/sources/…` or `/sources/v1/…` (docs/isc.md §1)."""
     if match := _VERSIONED.fullmatch(path):
         return match["version"], match["rest"]
     if match := _PER_SERVICE.fullmatch(path):

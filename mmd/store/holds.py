@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mmd.store.journal import Entry
 
 # A released source is looked at again: whatever a frozen process or a late packet did after the restoration
-# is still undone (reliability.md F1).
+# is still undone (docs/reliability.md F1).
 WATCH: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(days=1))
 
 
