@@ -7,11 +7,15 @@ marks that turn the direction of reading. Pure.
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Final
 
 # Cc: controls. Cf: formats, among them the bidirectional marks. Zl, Zp: line and paragraph separators.
 # Cs: lone surrogates, which no encoder takes.
 _HARMFUL: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# What a spreadsheet takes for the beginning of a formula; full-width forms are folded into these.
+_FORMULA: Final = frozenset("=+-@")
 
 
 def printable(text: str) -> str:
@@ -39,8 +43,14 @@ def _columns(letter: str) -> int:
 
 def fitted(text: str, columns: int) -> str:
     """Return the text cut or padded to a number of columns."""
-    if width(text) > columns:
-        while text and width(text) > columns - 1:
-            text = text[:-1]
-        text += "…"
-    return text + " " * (columns - width(text))
+    used = [0, *accumulate(_columns(letter) for letter in text)]
+    if used[-1] > columns:
+        kept = bisect_right(used, columns - 1) - 1
+        return text[:kept] + "…" + " " * (columns - 1 - used[kept])
+    return text + " " * (columns - used[-1])
+
+
+def inert(text: str) -> str:
+    """Return a cell of one line that no spreadsheet takes for a formula."""
+    shown = printable(text)
+    return f"'{shown}" if unicodedata.normalize("NFKC", shown.lstrip()[:1]) in _FORMULA else shown

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mmd.cli.app import config_option
-from mmd.cli.output import SCHEMA_VERSION, Table, as_csv, emit, format_option, inert, instant, say
+from mmd.cli.output import SCHEMA_VERSION, Table, as_csv, emit, format_option, instant, say
 from mmd.cli.resolve import Candidate, pick
 from mmd.errors import Refused
 from mmd.history import BRIDGE
 from mmd.history import was as answer_for
-from mmd.text import printable
+from mmd.text import inert, printable
 from mmd.when import parse_instant
 
 if TYPE_CHECKING:

@@ -11,14 +11,13 @@ import csv
 import io
 import json
 import sys
-import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mmd.text import fitted, printable, width
+from mmd.text import fitted, inert, printable, width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,6 @@ SCHEMA_VERSION: Final = 1
 FORMATS: Final = ("table", "json", "csv", "id")
 _GAP: Final = "  "
 _WIDEST: Final = 48
-_FORMULA: Final = frozenset("=+-@")  # full-width forms are folded into these
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +97,6 @@ def as_csv(table: Table) -> str:
     writer.writerow(table.headings)
     writer.writerows([tuple(inert(cell) for cell in row) for row in table.rows])
     return buffer.getvalue()
-
-
-def inert(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula."""
-    text = printable(cell)
-    return f"'{text}" if unicodedata.normalize("NFKC", text.lstrip()[:1]) in _FORMULA else text
 
 
 def say(message: str) -> None:

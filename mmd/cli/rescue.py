@@ -12,6 +12,7 @@ import click
 from mmd.amend import still_wanted
 from mmd.cli.app import config_option
 from mmd.cli.output import format_option, progress, progress_done, say
+from mmd.cli.words import sentence
 from mmd.errors import Conflict, MmdError, Refused
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def restore(app: App, /, source: str, *, yes: bool, dry_run: bool, **before: Any
 
     Open windows go on for their other sources, and leave this one alone.
     """
-    said = told(**before)
+    said, source = told(**before), sentence("source", source)
     with app.store() as store:
         held = find_held(store, source)
     source_id = held.snapshot.source_id if held else only(app, source)
@@ -259,6 +260,7 @@ def adopt(app: App, /, source: str, *, yes: bool, dry_run: bool, **asked: Any) -
     )
     rest: dict[str, Any] = {"match": None, "start": "now", "repeat": None, "until": None, "treatment": "full"}
     planned = draft(app, Asked(source=(source,), yes=yes, dry_run=dry_run, **rest, **asked))
+    source = sentence("source", source)
     with app.store() as store:
         if find_held(store, source) is not None:
             raise Conflict(

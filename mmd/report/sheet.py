@@ -13,7 +13,8 @@ from typing import Final
 
 from mmd.posture import Json
 from mmd.report.model import Report, Row
-from mmd.report.words import inert, utc
+from mmd.report.words import utc
+from mmd.text import inert
 from mmd.windows import zone_named
 
 COLUMNS: Final = (

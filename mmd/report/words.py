@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -12,7 +11,6 @@ from mmd.when import format_duration
 from mmd.windows import zone_named
 
 LONGEST: Final = 200  # columns of a text that a page shows; CSV and JSON have it whole
-_FORMULA: Final = frozenset("=+-@")  # full-width forms are folded into these
 
 
 def utc(at: datetime | None) -> str:
@@ -35,12 +33,6 @@ def lasting(span: timedelta) -> str:
     coarse = coarse // 3600 * 3600 if coarse >= 86400 else coarse  # noqa: PLR2004 - a day
     text = format_duration(timedelta(seconds=coarse))
     return "".join(f" {letter} " if letter.isalpha() else letter for letter in text).strip()
-
-
-def inert(text: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula, on one line."""
-    shown = printable(text)
-    return f"'{shown}" if unicodedata.normalize("NFKC", shown.lstrip()[:1]) in _FORMULA else shown
 
 
 def safe(text: str, columns: int = LONGEST) -> str:

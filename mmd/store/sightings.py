@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
+from mmd.escrow import stamp
 from mmd.posture import Posture
 from mmd.store.database import chunks
 from mmd.store.journal import Entry, append
@@ -58,7 +59,8 @@ class Sightings:
             connection.execute(
                 insertion.on_conflict_do_update(index_elements=["source_id"], set_=fresh), rows
             )
-            append(connection, *(_seen(sighting, actor) for sighting in changed))
+            seen = [_seen(sighting, before.get(sighting.source_id), actor) for sighting in changed]
+            append(connection, *seen)
 
     def unlisted(self, *, before: datetime, at: datetime) -> None:
         """Note that a complete sweep did not show the sources last seen before an instant."""
@@ -130,11 +132,13 @@ def _sighting(row: sa.RowMapping) -> Sighting:
     return Sighting(**{**row, "posture": Posture(row["posture"])})
 
 
-def _seen(sighting: Sighting, actor: str) -> Entry:
+def _seen(sighting: Sighting, before: Sighting | None, actor: str) -> Entry:
+    """A change of posture, and when the source last looked otherwise: in between it is not known."""
+    last_look = {} if before is None else {"last_look": stamp(before.observed_at)}
     return Entry(
         at=sighting.observed_at,
         kind="seen",
         actor=actor,
         source_id=sighting.source_id,
-        body={"name": sighting.name, "posture": sighting.posture.value},
+        body={"name": sighting.name, "posture": sighting.posture.value, **last_look},
     )

@@ -47,8 +47,7 @@ class Told:
     def note(self) -> None:
         """Write down what is so, in the middle of a minute in which nothing happens."""
         self.it.clock.pass_by(MINUTE / 2)
-        if self.seen:
-            self.truth.append((self.it.clock.at, self.marked))
+        self.truth.append((self.it.clock.at, self.marked))
         self.it.clock.pass_by(MINUTE / 2)
 
     def sweep(self) -> None:
@@ -107,7 +106,7 @@ def test_a_late_entry_an_early_end_a_crash_and_a_zombie() -> None:
         at = {}
 
         def remember(name: str) -> None:
-            at[name] = story.truth[-1]
+            at[name] = story.truth[-2:][0]  # after which the source was looked at once more
 
         story.note()
         remember("before mmd knew it")
