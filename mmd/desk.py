@@ -33,9 +33,9 @@ from mmd.alerts import (
     triage,
 )
 from mmd.amend import still_wanted
-from mmd.errors import Denied, MmdError, Rejected, TenantError
+from mmd.errors import Denied, MmdError, TenantError
 from mmd.notify import ping
-from mmd.plan import WRITES, Verb
+from mmd.plan import WRITES
 from mmd.store import Change
 from mmd.windows import open_at
 
@@ -200,14 +200,9 @@ class AlertDesk:
 
 
 def _wrong(report: Report) -> list[Condition]:
-    """Return what a pass could not do; what ISC refused is on file by itself, until the window closes."""
-    failed = [outcome for outcome in report.failed if not _is_refused(outcome)]
+    """Return what a pass could not do. A refusal of ISC counts once: then the source is left out."""
     tenant = [] if report.error is None else [_tenant(_kind_of(report.error), report.error)]
-    return [*(_failing(outcome) for outcome in failed), *tenant]
-
-
-def _is_refused(outcome: Outcome) -> bool:
-    return isinstance(outcome.error, Rejected) and outcome.action.verb is not Verb.RESTORE
+    return [*(_failing(outcome) for outcome in report.failed), *tenant]
 
 
 def _went_well(outcome: Outcome) -> bool:

@@ -21,14 +21,16 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def alert(number: int = 1, *, detail: str = "wrong", reminded_at: datetime = NOON) -> Alert:
+def alert(
+    number: int = 1, *, detail: str = "wrong", step: str = "look", reminded_at: datetime = NOON
+) -> Alert:
     condition = Condition(
         cause=f"failed:id{number}",
         kind=Kind.FAILED,
         source_id=f"id{number}",
         subject=f"AD {number}",
         detail=detail,
-        next_step="look",
+        next_step=step,
     )
     return Alert(condition=condition, opened_at=NOON, reminded_at=reminded_at)
 
@@ -64,7 +66,7 @@ def test_an_alert_comes_back_as_it_was_written(store: Store) -> None:
 
 def test_a_changed_alert_keeps_its_beginning(store: Store) -> None:
     write(store, Verdict(opened=(alert(),)))
-    newer = alert(detail="worse", reminded_at=NOON + MINUTE)
+    newer = alert(detail="worse", step="run", reminded_at=NOON + MINUTE)
     write(store, Verdict(changed=(newer,)))
     assert store.alerts.open() == [newer]
 
