@@ -350,6 +350,7 @@ class Reconciler:
         wait = BACKOFF[min(trouble.failures, len(BACKOFF) - 1)]
         trouble.failures += 1
         trouble.until = self._now() + timedelta(seconds=wait)
+        self._turns.read_at.pop(action.source_id, None)  # what came back is still there, and no page shows it
         body: dict[str, Json] = {
             "name": action.source_name,
             "verb": action.verb.value,
