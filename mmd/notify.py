@@ -125,9 +125,9 @@ def _label(scheme: str, url: str, number: int) -> str:
 async def ping(url: Secret, *, limit: float = PING_LIMIT) -> str:
     """Fetch the watcher's URL once, following no redirect; return what went wrong, or an empty text."""
     try:
-        async with asyncio.timeout(limit):  # httpx's own limits are for each step, not for the whole
-            async with httpx.AsyncClient(timeout=None, follow_redirects=False) as client:  # noqa: S113 - see above
-                reply = await client.get(url.reveal())
+        # httpx's own limit is for each step, not for the whole.
+        async with asyncio.timeout(limit), httpx.AsyncClient(timeout=limit, follow_redirects=False) as client:
+            reply = await client.get(url.reveal())
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
         return f"the watcher cannot be reached: {type(error).__name__}"
     return "" if reply.is_success else f"the watcher answered with status {reply.status_code}"

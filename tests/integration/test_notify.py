@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,9 +61,9 @@ def inbox() -> Iterator[Inbox]:
 
         def answer(self, body: dict[str, Any]) -> None:
             mood = box.mood[self.path].pop(0) if box.mood[self.path] else 200
-            if mood == "hang":
-                box.wake.wait(20)
+            if mood in ("hang", "trickle"):
                 self.close_connection = True
+                self.dawdle(b"HTTP/1.1 200 OK\r\nX: " if mood == "trickle" else b"")
                 return
             if mood == 200:
                 box.got[self.path].append(body)
@@ -71,6 +72,13 @@ def inbox() -> Iterator[Inbox]:
             self.send_header("Location", "/elsewhere")
             self.send_header("Content-Length", "0")
             self.end_headers()
+
+        def dawdle(self, begun: bytes) -> None:
+            """Say nothing, or begin to answer and never end, until the test is over or the caller gone."""
+            with suppress(OSError):
+                self.wfile.write(begun)
+                while not box.wake.wait(0.05):
+                    self.wfile.write(b"x" * bool(begun))
 
         def log_message(self, *_: object) -> None:
             pass
@@ -376,7 +384,7 @@ def test_a_watcher_that_fails_stops_nothing(inbox: Inbox, office: Office) -> Non
 
 
 def test_a_ping_follows_no_redirect_and_has_a_limit(inbox: Inbox) -> None:
-    inbox.mood["/ping"] = [302, "hang"]
+    inbox.mood["/ping"] = [302, "trickle"]
     url = Secret(f"http://127.0.0.1:{inbox.port}/ping")
     assert asyncio.run(ping(url)) == "the watcher answered with status 302"
     assert inbox.got["/elsewhere"] == []
