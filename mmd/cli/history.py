@@ -83,7 +83,8 @@ def one_source(store: Store, word: str) -> SourceRef:
         NotFound: mmd knows none.
         Refused: there are several; all are named.
     """
-    found = {ref.id: ref for ref in pick([word], [Candidate(*pair) for pair in store.past.names()])}
+    known = store.past.names(word) or store.past.names()  # all of them for a pattern, or for a mistake
+    found = {ref.id: ref for ref in pick([word], [Candidate(*pair) for pair in known])}
     if len(found) > 1:
         listed = ", ".join(f"{ref.id} ({ref.name})" for ref in found.values())
         raise Refused(f"{word!r} means {len(found)} sources: {listed}", hint="give the id of one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -15,7 +15,7 @@ from mmd.posture import Posture
 from mmd.store.database import chunks
 from mmd.store.findings import Findings
 from mmd.store.plans import Plans
-from mmd.store.schema import finding, journal, observation, snapshot, window_source
+from mmd.store.schema import alias, finding, journal, observation, snapshot, window_source
 from mmd.windows import occurrences
 
 if TYPE_CHECKING:
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # Written literally, so that SQLite sees that the index of these rows serves (`journal_seen`).
 SEEN = sa.text("journal.kind = 'seen'")
+# Where sources are named: the column of ids and that of names. Each has its index.
+_NAMES: Final[tuple[tuple[sa.Column[Any], sa.Column[Any]], ...]] = (
+    (alias.c.source_id, alias.c.name),
+    (observation.c.source_id, observation.c.name),
+    (window_source.c.source_id, window_source.c.source_name),
+    (snapshot.c.source_id, snapshot.c.source_name),
+    (finding.c.source_id, finding.c.source_name),
+)
 
 
 class Past:
@@ -37,15 +45,14 @@ class Past:
         self._plans = Plans(database)
         self._findings = Findings(database)
 
-    def names(self) -> list[tuple[str, str]]:
-        """Return every id of a source with every name that it is known to have, or to have had."""
-        parts: list[sa.Select[Any]] = [
-            sa.select(observation.c.source_id, observation.c.name),
-            sa.select(window_source.c.source_id, window_source.c.source_name),
-            sa.select(snapshot.c.source_id, snapshot.c.source_name),
-            sa.select(finding.c.source_id, finding.c.source_name),
-            sa.select(journal.c.source_id, sa.func.json_extract(journal.c.body, "$.name")).where(SEEN),
-        ]
+    def names(self, word: str | None = None) -> list[tuple[str, str]]:
+        """Return every id of a source with every name that it is known to have, or to have had.
+
+        With `word`, only the pairs in which it is the id or the name, which takes no reading of years.
+        """
+        parts = [sa.select(*pair) for pair in _NAMES]
+        if word is not None:
+            parts = [sa.select(*pair).where(column == word) for pair in _NAMES for column in pair]
         with self._database.read() as connection:
             return [(row[0], row[1]) for row in connection.execute(sa.union(*parts))]
 

@@ -75,6 +75,7 @@ window_source: Final = sa.Table(
     sa.Column("source_name", sa.Text, nullable=False),
 )
 sa.Index("window_source_source", window_source.c.source_id)
+sa.Index("window_source_name", window_source.c.source_name)
 
 # Occurrences that have begun, or were skipped, extended or ended: on file, they keep their instants for ever.
 occurrence: Final = sa.Table(
@@ -87,6 +88,7 @@ occurrence: Final = sa.Table(
     sa.Column("skipped", sa.Integer, nullable=False),
 )
 sa.Index("occurrence_closes", occurrence.c.closes_at)
+sa.Index("occurrence_opens", occurrence.c.window_id, occurrence.c.opens_at)
 
 # A source that is left out of one occurrence: released by hand, or ISC refused the treatment.
 exemption: Final = sa.Table(
@@ -123,6 +125,7 @@ snapshot: Final = sa.Table(
 # First copy wins: while one is open, a second cannot be taken.
 sa.Index("snapshot_open", snapshot.c.source_id, unique=True, sqlite_where=snapshot.c.released_at.is_(None))
 sa.Index("snapshot_source", snapshot.c.source_id, snapshot.c.taken_at)
+sa.Index("snapshot_name", snapshot.c.source_name)
 sa.Index("snapshot_watch", snapshot.c.watch_at, sqlite_where=snapshot.c.watch_at.is_not(None))
 
 # What each source looked like when it was last read: for `status`, and for names when ISC cannot be asked.
@@ -139,6 +142,15 @@ observation: Final = sa.Table(
     sa.Column("failure", sa.Text, nullable=False),
 )
 sa.Index("observation_name", observation.c.name)
+
+# Every name that a source was seen under, so that it is known by any of them without reading the journal.
+alias: Final = sa.Table(
+    "alias",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("source_id", sa.Text, primary_key=True),
+)
+sa.Index("alias_source", alias.c.source_id)
 
 # Append-only and hash-linked: each row's hash covers the row and the hash before it. Triggers (migration
 # 0003) refuse to change or delete a row of it, and to delete a snapshot.
@@ -207,6 +219,8 @@ finding: Final = sa.Table(
 )
 sa.Index("finding_open", finding.c.source_id, unique=True, sqlite_where=finding.c.cleared_at.is_(None))
 sa.Index("finding_since", finding.c.since)
+sa.Index("finding_source", finding.c.source_id, finding.c.since)
+sa.Index("finding_name", finding.c.source_name)
 
 # Spans in which every sweep was complete and in time: between them nothing is known of sources mmd did not
 # hold.

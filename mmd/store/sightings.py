@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as insert_or
@@ -12,13 +12,26 @@ from mmd.escrow import stamp
 from mmd.posture import Posture
 from mmd.store.database import chunks
 from mmd.store.journal import Entry, append
-from mmd.store.schema import observation
+from mmd.store.schema import alias, observation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from mmd.store.database import Database
+
+# Asked and written at every pass, and built once: building them takes longer than running them.
+_ALL: Final = sa.select(observation)
+_SOME: Final = _ALL.where(observation.c.source_id.in_(sa.bindparam("ids", expanding=True)))
+_INSERT: Final = insert_or(observation)
+_SAVE: Final = _INSERT.on_conflict_do_update(
+    index_elements=["source_id"],
+    set_={
+        column.name: _INSERT.excluded[column.name]
+        for column in observation.columns
+        if column.name != "source_id"
+    },
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +55,7 @@ class Sightings:
         self._database = database
 
     def save(self, sightings: Iterable[Sighting], *, actor: str = "mmd") -> None:
-        """Keep the newest sighting of each source, and journal each change of posture."""
+        """Keep the newest sighting of each source, every name it had, and journal each change of posture."""
         kept = list(sightings)
         if not kept:
             return
@@ -52,14 +65,10 @@ class Sightings:
             for sighting in kept
             if sighting.source_id not in before or before[sighting.source_id].posture is not sighting.posture
         ]
-        insertion = insert_or(observation)
-        rows = [_row(sighting) for sighting in kept]
-        fresh = {name: insertion.excluded[name] for name in rows[0] if name != "source_id"}
         with self._database.write() as connection:
-            connection.execute(
-                insertion.on_conflict_do_update(index_elements=["source_id"], set_=fresh), rows
-            )
+            connection.execute(_SAVE, [_row(sighting) for sighting in kept])
             seen = [_seen(sighting, before.get(sighting.source_id), actor) for sighting in changed]
+            _name(connection, (item for item in kept if _is_renamed(before.get(item.source_id), item)))
             append(connection, *seen)
 
     def unlisted(self, *, before: datetime, at: datetime) -> None:
@@ -105,14 +114,23 @@ class Sightings:
 
     def all(self, source_ids: Collection[str] | None = None) -> dict[str, Sighting]:
         """Return the last sightings by source id, of all sources or of some."""
-        query = sa.select(observation)
         chosen = [None] if source_ids is None else chunks(list(source_ids))
         found: dict[str, Sighting] = {}
         with self._database.read() as connection:
             for ids in chosen:
-                some = query if ids is None else query.where(observation.c.source_id.in_(ids))
-                found |= {row["source_id"]: _sighting(row) for row in connection.execute(some).mappings()}
+                rows = connection.execute(_ALL) if ids is None else connection.execute(_SOME, {"ids": ids})
+                found |= {row["source_id"]: _sighting(row) for row in rows.mappings()}
         return found
+
+
+def _is_renamed(before: Sighting | None, sighting: Sighting) -> bool:
+    return before is None or before.name != sighting.name
+
+
+def _name(connection: sa.Connection, sightings: Iterable[Sighting]) -> None:
+    rows = [{"name": item.name, "source_id": item.source_id} for item in sightings]
+    if rows:
+        connection.execute(insert_or(alias).on_conflict_do_nothing(), rows)
 
 
 def _row(sighting: Sighting) -> dict[str, object]:

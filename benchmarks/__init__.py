@@ -1,0 +1,1 @@
+"""Benchmarks: mmd beside what people do without it, on one machine, in one run (`make bench`)."""
