@@ -36,6 +36,7 @@ client_secret_file = "client_secret"
 
 [reconcile]
 interval = "1s"
+sweep = "2s"
 
 [log]
 format = "json"
@@ -88,8 +89,12 @@ class Stage:
 
     # --- The command line and the daemon -------------------------------------------------------------------
 
-    def mmd(self, *arguments: str) -> str:
-        """Run the real command line and show what it says; return its data."""
+    def mmd(self, *arguments: str, exits: int = 0, shows: bool = False) -> str:
+        """Run the real command line and show what it tells people; return its data, shown too if wanted.
+
+        Raises:
+            MmdError: it does not exit with the code it should.
+        """
         self.say(f"$ mmd {shlex.join(arguments)}")
         try:
             done = subprocess.run(  # noqa: S603 - ourselves
@@ -103,9 +108,9 @@ class Stage:
             )
         except subprocess.TimeoutExpired:
             raise MmdError(f"`mmd {arguments[0]}` did not end within {PATIENCE:.0f} s") from None
-        for line in done.stderr.splitlines():
+        for line in (done.stdout * shows + done.stderr).splitlines():
             self.screen.line(f"         {line}", "dim")
-        if done.returncode:
+        if done.returncode != exits:
             raise MmdError(f"`mmd {arguments[0]}` ended with exit code {done.returncode}")
         return done.stdout
 

@@ -7,6 +7,7 @@ not come out as told.
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import signal
 import tempfile
@@ -20,7 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from mmd.cli.stage import Stage, audit, utcnow
-from mmd.errors import MmdError
+from mmd.errors import Findings, MmdError
+from mmd.findings import Kind
+from mmd.posture import MARKER
 from mmd.simulator import Simulator, Switches, make_tenant
 
 if TYPE_CHECKING:
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
     from mmd.cli.screen import Screen
 
 CHOSEN: Final = ("Active Directory", "Microsoft Entra ID", "SAP ERP")
-WINDOW: Final = "9s"
+FORGOTTEN: Final = "Salesforce"
+WINDOW: Final = "14s"
 LATENCY: Final = 0.08  # seconds an answer takes: a real tenant is no faster, and steps can be seen
 _LOG_TAIL: Final = 20
 
@@ -41,12 +45,13 @@ class Story:
     stage: Stage
     before: dict[str, Any] = field(default_factory=dict)  # each source as it was, by id
     entering: Counter[str] = field(default_factory=Counter)  # requests it took, by source id
+    restoring: Counter[str] = field(default_factory=Counter)
     closing: float = 0.0  # when the window closes, on the monotonic clock
 
     @property
     def chosen(self) -> list[str]:
         """The ids of the sources the story is about."""
-        return [self.stage.simulator.tenant.id_of(name) for name in CHOSEN]
+        return [self._id(name) for name in CHOSEN]
 
     # --- The scenes ----------------------------------------------------------------------------------------
 
@@ -87,6 +92,37 @@ class Story:
             raise MmdError("the audit script does not list exactly the three sources of the window")
         self.stage.pause(1)
 
+    def find_a_zombie(self) -> None:
+        """A flag set by hand is found, told and left alone; when it is gone, so is the alert."""
+        stage, edit, forgotten = self.stage, self.stage.simulator.edit, self._id(FORGOTTEN)
+        writes = len(stage.simulator.mutations)
+        edit.set_attribute(forgotten, MARKER, value=True)
+        stage.say(f"somebody sets {MARKER} on {FORGOTTEN} by hand, and goes home")
+        stage.wait(self._alerted, "an alert")
+        stage.say("the daemon's sweep of the tenant has found it, and an alert is open")
+        found = stage.mmd("zombies", exits=Findings.exit_code, shows=True).splitlines()[1:]
+        if [line.split()[:2] for line in found] != [[FORGOTTEN, Kind.ORPHAN]]:
+            raise MmdError(f"`mmd zombies` does not list {FORGOTTEN} alone")
+        self.report_now()
+        if len(stage.simulator.mutations) != writes:
+            raise MmdError("mmd has changed a source that is not its own to change")
+        edit.remove_attribute(forgotten, MARKER)
+        stage.say("the flag is taken off again; mmd has only looked")
+        stage.wait(lambda: not self._alerted(), "the end of the alert")
+        stage.say("the alert is over")
+
+    def report_now(self) -> None:
+        """The CSV has the sources that the audit script lists, and says of each why it is there."""
+        rows = list(csv.DictReader(self.stage.mmd("report").splitlines()))
+        for row in rows:
+            why = row["Finding"] or f"{row['Reason']}, window {row['Window']}"
+            self.stage.say(f"  {row['SourceName']}: MaintenanceMode {row['MaintenanceMode']}, {why}")
+        odd = [row["SourceName"] for row in rows if row["Finding"]]
+        if odd != [FORGOTTEN] or sorted(row["SourceName"] for row in rows) != sorted(
+            audit(self.stage.simulator)
+        ):
+            raise MmdError("the report does not say what the audit script says")
+
     def kill_the_daemon(self) -> None:
         """Nobody is there for a while; then somebody is again."""
         stage, writes = self.stage, len(self.stage.simulator.mutations)
@@ -104,19 +140,37 @@ class Story:
         stage.pause(max(0.0, self.closing - time.monotonic()))
         stage.say("the window is over")
         stage.wait(lambda: not self._held(), "the restoration of all three")
+        self.restoring = self._costs(since=self.closing)
         stage.say("all three are restored, read back, and read again")
         stage.screen.write_out(stage.table())
         stage.stop(signal.SIGTERM)
         stage.screen.leave_picture()
 
+    def write_a_report(self) -> None:
+        """A page for people to read, and its numbers for programs."""
+        stage, page = self.stage, self.stage.home / "report.html"
+        stage.mmd("report", "--format", "html", "--output", str(page))
+        if not page.read_text().endswith("</html>\n"):
+            raise MmdError("the report is not whole")
+        report = json.loads(stage.mmd("report", "--format", "json"))
+        totals = report["totals"]
+        stage.say(
+            f"1 window over {totals['occurrences']} sources: {totals['entered_late']} entered late, "
+            f"{totals['restored_late']} restored late; {totals['in_maintenance_now']} in maintenance now"
+        )
+        for found in report["findings"]:
+            over = "over" if found["cleared_at"] else "still open"
+            stage.say(f"1 finding: {found['source_name']}, {found['kind']}, {over}")
+        told = [(found["source_name"], bool(found["cleared_at"])) for found in report["findings"]]
+        if not report["complete"] or told != [(FORGOTTEN, True)] or totals["in_maintenance_now"]:
+            raise MmdError("the report does not say what happened")
+
     def prove_it(self) -> None:
         """Every source of the tenant, whole, before and after; and what it cost."""
         stage, log = self.stage, list(self.stage.simulator.log)
-        restoring = self._costs(since=self.closing)
         for name, source_id in zip(CHOSEN, self.chosen, strict=True):
-            stage.say(
-                f"{name}: {self.entering[source_id]} requests to enter, {restoring[source_id]} to restore"
-            )
+            entering, restoring = self.entering[source_id], self.restoring[source_id]
+            stage.say(f"{name}: {entering} requests to enter, {restoring} to restore")
         throttled = Counter(request.status for request in log)[HTTPStatus.TOO_MANY_REQUESTS]
         stage.say(f"{len(log)} requests in all; the tenant had to throttle {throttled} of them")
         changed = self._changed()
@@ -125,6 +179,13 @@ class Story:
         stage.say(f"compared whole, before and after: all {len(self.before)} sources are identical")
 
     # --- What the scenes ask -------------------------------------------------------------------------------
+
+    def _id(self, name: str) -> str:
+        return self.stage.simulator.tenant.id_of(name)
+
+    def _alerted(self) -> bool:
+        with self.stage.store() as store:
+            return any(alert.condition.source_id == self._id(FORGOTTEN) for alert in store.alerts.open())
 
     def _entered(self) -> set[str]:
         with self.stage.store() as store:
@@ -149,8 +210,10 @@ SCENES: Final[tuple[tuple[str, Callable[[Story], None]], ...]] = (
     ("A tenant, and a daemon that looks after it", Story.meet_the_tenant),
     ("A window is planned, and opens", Story.plan_a_window),
     ("An auditor asks", Story.ask_an_auditor),
+    ("Somebody forgets a flag", Story.find_a_zombie),
     ("The daemon is killed in the middle", Story.kill_the_daemon),
     ("The window closes", Story.close_the_window),
+    ("A report", Story.write_a_report),
     ("The proof", Story.prove_it),
 )
 

@@ -81,6 +81,12 @@ def test_the_demo_shows_a_window_from_start_to_proven_restore(home: Path) -> Non
         assert all(4 <= int(count) <= 8 for count in counts.groups())
     assert f"the forum's audit script lists {', '.join(sorted(CHOSEN))}" in shown
     assert re.search(r"the daemon is back .*; it looked, and had to change (nothing|\d+)", shown)
+    assert re.search(r"^ +Salesforce +orphan ", shown, re.MULTILINE)
+    rows = re.findall(r" s    (.+): MaintenanceMode True, (orphan|patches, window w\w{6})$", shown, re.MULTILINE)
+    assert [name for name, why in rows if why == "orphan"] == ["Salesforce"]
+    assert sorted(name for name, why in rows if why != "orphan") == sorted(CHOSEN)
+    assert "the alert is over" in shown
+    assert "1 finding: Salesforce, orphan, over" in shown
     assert "all 12 sources are identical" in shown
     assert "\x1b" not in shown
     assert (_daemons(home), list(home.iterdir())) == ([], [])
@@ -155,6 +161,23 @@ def test_the_audit_script_finds_both_forms_of_the_marker_and_no_other(told: Stor
 def test_an_audit_that_lists_others_fails_the_demo(told: Story) -> None:
     with pytest.raises(MmdError, match="exactly the three"):
         told.ask_an_auditor()
+
+
+def test_a_report_that_does_not_say_why_a_source_is_there_fails_the_demo(told: Story) -> None:
+    simulator = told.stage.simulator
+    simulator.edit.set_attribute(simulator.tenant.id_of("Salesforce"), "maintenancemode", value=True)
+    with pytest.raises(MmdError, match="what the audit script says"):
+        told.report_now()
+
+
+def test_a_report_without_the_finding_fails_the_demo(told: Story) -> None:
+    with pytest.raises(MmdError, match="what happened"):
+        told.write_a_report()
+
+
+def test_a_command_that_exits_with_another_code_fails_the_demo(told: Story) -> None:
+    with pytest.raises(MmdError, match="exit code 0"):
+        told.stage.mmd("zombies", exits=10)
 
 
 def test_the_daemon_of_the_demo_gets_nothing_of_the_callers_tenant(
