@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from mmd.posture import Json
     from mmd.store.database import Database
+
+_OPEN: Final = sa.select(finding).where(finding.c.cleared_at.is_(None))  # asked at every pass, and built once
 
 
 class Findings:
@@ -62,9 +64,8 @@ class Findings:
 
     def open(self) -> dict[str, Finding]:
         """Return what is wrong now, by source id."""
-        query = sa.select(finding).where(finding.c.cleared_at.is_(None))
         with self._database.read() as connection:
-            return {row["source_id"]: _finding(row) for row in connection.execute(query).mappings()}
+            return {row["source_id"]: _finding(row) for row in connection.execute(_OPEN).mappings()}
 
     def between(self, since: datetime, until: datetime) -> list[tuple[Finding, datetime | None]]:
         """Return what was wrong at some time in `[since, until)`, with the instant of clearing."""

@@ -17,7 +17,7 @@ from mmd.store.journal import append
 from mmd.store.schema import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from mmd.store.database import Database
     from mmd.store.journal import Entry
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 # A released source is looked at again: whatever a frozen process or a late packet did after the restoration
 # is still undone (docs/reliability.md F1).
 WATCH: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(days=1))
+
+# Asked at every pass, and built once: building them takes longer than running them.
+_OPEN: Final = sa.select(snapshot).where(snapshot.c.released_at.is_(None))
+_DUE: Final = sa.select(snapshot).where(snapshot.c.watch_at <= sa.bindparam("now"))
+_NEXT: Final = sa.select(sa.func.min(snapshot.c.watch_at)).where(snapshot.c.watch_at.is_not(None))
+_CHANGE: Final = snapshot.update().where(snapshot.c.id == sa.bindparam("which"))
 
 
 class Holds:
@@ -76,9 +82,8 @@ class Holds:
     def watched(self, snapshot_id: str, released_at: datetime, now: datetime) -> None:
         """The source was looked at after its release: say when to look next, if at all."""
         later = [released_at + after for after in WATCH if released_at + after > now]
-        values = {"watch_at": min(later, default=None)}
         with self._database.write() as connection:
-            connection.execute(snapshot.update().where(snapshot.c.id == snapshot_id).values(**values))
+            connection.execute(_CHANGE, {"which": snapshot_id, "watch_at": min(later, default=None)})
 
     def held(self, source_id: str | None = None) -> dict[str, Held]:
         """Return the open snapshots by source id.
@@ -86,9 +91,7 @@ class Holds:
         Raises:
             Damaged: a row is not what was written.
         """
-        query = sa.select(snapshot).where(snapshot.c.released_at.is_(None))
-        if source_id is not None:
-            query = query.where(snapshot.c.source_id == source_id)
+        query = _OPEN if source_id is None else _OPEN.where(snapshot.c.source_id == source_id)
         return {row["source_id"]: _held(row) for row in self._rows(query)}
 
     def find(self, snapshot_id: str) -> Held | None:
@@ -98,16 +101,13 @@ class Holds:
 
     def to_watch(self, now: datetime) -> dict[str, tuple[Held, datetime]]:
         """Return the released snapshots whose source is to be looked at now, with the instant of release."""
-        query = sa.select(snapshot).where(snapshot.c.watch_at <= now)
-        return {row["source_id"]: (_held(row), row["released_at"]) for row in self._rows(query)}
+        rows = self._rows(_DUE, {"now": now})
+        return {row["source_id"]: (_held(row), row["released_at"]) for row in rows}
 
     def next_watch(self) -> datetime | None:
         """Return when the next released source is to be looked at again."""
-        query = sa.select(sa.func.min(snapshot.c.watch_at).label("at")).where(
-            snapshot.c.watch_at.is_not(None)
-        )
         with self._database.read() as connection:
-            found: datetime | None = connection.execute(query).scalar()
+            found: datetime | None = connection.execute(_NEXT).scalar()
         return found
 
     def last_released(self, source_ids: Collection[str], since: datetime) -> dict[str, Held]:
@@ -143,13 +143,15 @@ class Holds:
             return False
         return True
 
-    def _rows(self, query: sa.Select[tuple[object, ...]]) -> list[sa.RowMapping]:
+    def _rows(
+        self, query: sa.Select[tuple[object, ...]], values: Mapping[str, object] | None = None
+    ) -> list[sa.RowMapping]:
         with self._database.read() as connection:
-            return list(connection.execute(query).mappings())
+            return list(connection.execute(query, values).mappings())
 
     def _update(self, snapshot_id: str, values: dict[str, object], entry: Entry) -> None:
         with self._database.write() as connection:
-            connection.execute(snapshot.update().where(snapshot.c.id == snapshot_id).values(**values))
+            connection.execute(_CHANGE, {"which": snapshot_id, **values})
             append(connection, entry)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from mmd.store.schema import exemption, occurrence, window, window_source
 from mmd.windows import Occurrence, SourceRef, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from mmd.store.database import Database
     from mmd.store.journal import Entry
@@ -26,6 +26,22 @@ Exemption = tuple[str, str, str]  # window id, occurrence key, source id
 # No letters that read alike: people type these ids at night.
 _ALPHABET: Final = "23456789abcdefghjkmnpqrstuvwxyz"
 _ID_LENGTH: Final = 6
+_ZONES: Final = timedelta(days=1)  # no zone's clock is further from UTC's than this
+_NO_VALUES: Final[Mapping[str, object]] = {}
+# Asked at every pass, and built once: building them takes longer than running them.
+_ALIVE: Final = sa.select(window).where(
+    sa.or_(window.c.over_at.is_(None), window.c.over_at > sa.bindparam("now"))
+)
+_SOURCES: Final = sa.select(window_source).where(
+    window_source.c.window_id.in_(sa.bindparam("ids", expanding=True))
+)
+_OCCURRENCES: Final = sa.select(occurrence).where(
+    occurrence.c.window_id.in_(sa.bindparam("ids", expanding=True))
+)
+_RECENT: Final = _OCCURRENCES.where(occurrence.c.opens_at > sa.bindparam("since"))
+_EXEMPTIONS: Final = sa.select(exemption).where(
+    exemption.c.window_id.in_(sa.bindparam("ids", expanding=True))
+)
 
 
 def new_id() -> str:
@@ -72,8 +88,7 @@ class Plans:
 
     def current(self, now: datetime, *, since: timedelta = timedelta(0)) -> list[Window]:
         """Return the windows that are not over at `now`, or were not `since` before it."""
-        alive = sa.or_(window.c.over_at.is_(None), window.c.over_at > now - since)
-        return self._load(sa.select(window).where(alive), recorded_since=now - since)
+        return self._load(_ALIVE, {"now": now - since}, recorded_since=now - since)
 
     def ids(self, prefix: str) -> list[str]:
         """Return the ids that begin with these letters."""
@@ -81,11 +96,22 @@ class Plans:
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
-    def all(self, *, sources: Collection[str] | None = None, after: datetime | None = None) -> list[Window]:
-        """Return all windows, or those that name one of the sources, or are not over at an instant."""
+    def all(
+        self,
+        *,
+        sources: Collection[str] | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+    ) -> list[Window]:
+        """Return all windows, or those that name one of the sources, and are not over `after` an instant.
+
+        With `before`, without those that begin later.
+        """
         query = sa.select(window).order_by(window.c.created_at, window.c.id)
         if after is not None:
-            query = query.where(sa.or_(window.c.over_at.is_(None), window.c.over_at > after))
+            query = query.where(_alive(after))
+        if before is not None:
+            query = query.where(_begins_before(before))
         if sources is not None:
             chosen = sa.select(window_source.c.window_id).where(window_source.c.source_id.in_(sources))
             query = query.where(window.c.id.in_(chosen))
@@ -94,7 +120,7 @@ class Plans:
     def exemptions(self, windows: Iterable[Window]) -> frozenset[Exemption]:
         """Return which sources are left out of which occurrences of these windows."""
         ids = [planned.id for planned in windows]
-        rows = self._chunks(sa.select(exemption), exemption.c.window_id, ids)
+        rows = self._chunks(_EXEMPTIONS, ids)
         return frozenset((row["window_id"], row["key"], row["source_id"]) for row in rows)
 
     def exempt(self, left_out: Sequence[Exemption], *, reason: str, entry: Entry) -> None:
@@ -112,32 +138,53 @@ class Plans:
                 connection.execute(insertion.on_conflict_do_nothing())
             append(connection, entry)
 
-    def _load(self, query: sa.Select[Any], *, recorded_since: datetime | None = None) -> list[Window]:
+    def _load(
+        self,
+        query: sa.Select[Any],
+        values: Mapping[str, object] | None = None,
+        *,
+        recorded_since: datetime | None = None,
+    ) -> list[Window]:
         with self._database.read() as connection:
-            rows = connection.execute(query).mappings().all()
+            rows = connection.execute(query, values).mappings().all()
         ids = [row["id"] for row in rows]
         sources: defaultdict[str, list[SourceRef]] = defaultdict(list)
-        for row in self._chunks(sa.select(window_source), window_source.c.window_id, ids):
+        for row in self._chunks(_SOURCES, ids):
             sources[row["window_id"]].append(SourceRef(row["source_id"], row["source_name"]))
-        kept = sa.select(occurrence)
+        kept: sa.Select[Any] = _OCCURRENCES
+        since: dict[str, object] = {}
         if recorded_since is not None and rows:  # a rule of ten years has thousands on file
             longest = timedelta(seconds=max(row["duration_seconds"] for row in rows))
             # One that was ended early must still be known while its definition would have it open.
-            kept = kept.where(occurrence.c.opens_at > recorded_since - longest - timedelta(days=2))
+            kept, since = _RECENT, {"since": recorded_since - longest - timedelta(days=2)}
         recorded: defaultdict[str, list[Occurrence]] = defaultdict(list)
-        for row in self._chunks(kept, occurrence.c.window_id, ids):
+        for row in self._chunks(kept, ids, since):
             recorded[row["window_id"]].append(_occurrence(row))
         return [_window(row, sources[row["id"]], recorded[row["id"]]) for row in rows]
 
     def _chunks(
-        self, query: sa.Select[Any], column: sa.Column[str], ids: Sequence[str]
+        self, query: sa.Select[Any], ids: Sequence[str], values: Mapping[str, object] = _NO_VALUES
     ) -> list[sa.RowMapping]:
         """Run a query for many ids, within SQLite's limit of bound values."""
         rows: list[sa.RowMapping] = []
         with self._database.read() as connection:
             for some in chunks(ids):
-                rows += connection.execute(query.where(column.in_(some))).mappings().all()
+                rows += connection.execute(query, {**values, "ids": some}).mappings().all()
         return rows
+
+
+def _alive(after: datetime) -> sa.ColumnElement[bool]:
+    return sa.or_(window.c.over_at.is_(None), window.c.over_at > after)
+
+
+def _begins_before(at: datetime) -> sa.ColumnElement[bool]:
+    """Whether a window may open before an instant: by its first local start, or by what is on file.
+
+    What is on file counts, because an edit may have moved the start to a later time since.
+    """
+    latest = (at.astimezone(UTC) + _ZONES).replace(tzinfo=None).isoformat()
+    on_file = sa.exists().where(occurrence.c.window_id == window.c.id, occurrence.c.opens_at < at)
+    return sa.or_(window.c.starts_local < latest, on_file)
 
 
 def _record(connection: sa.Connection, recorded: Iterable[Occurrence]) -> None:
