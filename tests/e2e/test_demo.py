@@ -82,7 +82,9 @@ def test_the_demo_shows_a_window_from_start_to_proven_restore(home: Path) -> Non
     assert f"the forum's audit script lists {', '.join(sorted(CHOSEN))}" in shown
     assert re.search(r"the daemon is back .*; it looked, and had to change (nothing|\d+)", shown)
     assert re.search(r"^ +Salesforce +orphan ", shown, re.MULTILINE)
-    rows = re.findall(r" s    (.+): MaintenanceMode True, (orphan|patches, window w\w{6})$", shown, re.MULTILINE)
+    rows = re.findall(
+        r" s    (.+): MaintenanceMode True, (orphan|patches, window w\w{6})$", shown, re.MULTILINE
+    )
     assert [name for name, why in rows if why == "orphan"] == ["Salesforce"]
     assert sorted(name for name, why in rows if why != "orphan") == sorted(CHOSEN)
     assert "the alert is over" in shown
