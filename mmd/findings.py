@@ -120,10 +120,10 @@ def _stray(case: Case, observed: Observation, rules: Rules, now: datetime) -> Fi
     crons = [name for name in CRON_KEYS.values() if name in (observed.attributes or {})]
     if observed.marked and crons:
         detail = f"put into maintenance by the forum workflow, which keeps {' and '.join(crons)}"
-        return _finding(case, Kind.FOREIGN, now, detail, _both_ways(case, "--features …"))
+        return _finding(case, Kind.FOREIGN, now, detail, _both_ways(case))
     if observed.marked:
         detail = f"{MARKER} is set, and no window accounts for it"
-        return _finding(case, Kind.ORPHAN, now, detail, _both_ways(case, "--features …"))
+        return _finding(case, Kind.ORPHAN, now, detail, _both_ways(case))
     signs = _half_signs(observed)
     if not signs:
         return None
@@ -131,10 +131,12 @@ def _stray(case: Case, observed: Observation, rules: Rules, now: datetime) -> Fi
     return _finding(case, Kind.HALF, now, f"no marker, but {' and '.join(signs)}", step)
 
 
-def _both_ways(case: Case, values: str) -> str:
+def _both_ways(case: Case) -> str:
+    known = case.observed is not None and case.observed.features
+    values = "" if known else " --features …"
     return (
-        f"`mmd adopt {case.source_id} --for D --reason …` makes it a window, "
-        f"`mmd restore {case.source_id} {values}` ends it"
+        f"`mmd adopt {case.source_id} --for D --reason …{values}` makes it a window, "
+        f"`mmd restore {case.source_id}{values}` ends it"
     )
 
 

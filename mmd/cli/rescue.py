@@ -11,6 +11,7 @@ import click
 
 from mmd.amend import still_wanted
 from mmd.cli.app import config_option
+from mmd.cli.completion import complete_source
 from mmd.cli.output import format_option, progress, progress_done, say
 from mmd.cli.words import sentence
 from mmd.errors import Conflict, MmdError, Refused
@@ -74,7 +75,7 @@ def told(features: str | None, flags: Sequence[str], *, accept_unsigned: bool) -
 
 @config_option
 @click.command(name="restore")
-@click.argument("source")
+@click.argument("source", shell_complete=complete_source)
 @told_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -206,7 +207,7 @@ def _exempt(app: App, store: Store, held: Held) -> None:
 
 
 async def _by_hand(store: Store, work: Reconciler, held: Held) -> None:
-    """Run passes until the source is back.
+    """Run passes until the source is back, and has been seen so once more.
 
     Raises:
         MmdError: ISC does not let it be restored; the snapshot stays open.
@@ -216,9 +217,11 @@ async def _by_hand(store: Store, work: Reconciler, held: Held) -> None:
         report = await work.run()
         failed = [item for item in report.failed if item.action.source_id == held.snapshot.source_id]
         problem = report.error or (failed[0].error if failed else None)
-        if _is_back(store, held):
+        if not store.holds.held(held.snapshot.source_id):
             return
         await asyncio.sleep(1)
+    if _is_back(store, held):
+        return
     raise problem or Conflict(f"{held.snapshot.source_name} is not back yet", hint="`mmd status` says more")
 
 
@@ -239,7 +242,7 @@ def _is_back(store: Store, held: Held) -> bool:
 
 @config_option
 @click.command(name="adopt")
-@click.argument("source")
+@click.argument("source", shell_complete=complete_source)
 @click.option("--for", "lasts", metavar="D", help="How long it stays in maintenance from now.")
 @click.option("--until", "end", metavar="T", help="Until when it stays in maintenance.")
 @click.option("--reason", metavar="TEXT", required=True, help="Why; people and auditors read it.")
