@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mmd.cli.app import config_option
+from mmd.cli.completion import complete_source
 from mmd.cli.output import SCHEMA_VERSION, Table, as_csv, emit, format_option, instant, say
 from mmd.cli.resolve import Candidate, pick
 from mmd.errors import Refused
@@ -40,7 +41,7 @@ _ANSWERS: Final[Mapping[bool | None, tuple[str, int]]] = {
 
 @config_option
 @click.command(name="was")
-@click.argument("source")
+@click.argument("source", shell_complete=complete_source)
 @click.option("--at", "time", metavar="T", required=True, help='When: "2026-12-01 22:00", or RFC 3339.')
 @format_option
 @click.pass_context
@@ -96,7 +97,7 @@ def one_source(store: Store, word: str) -> SourceRef:
 
 @config_option
 @click.command(name="history")
-@click.argument("source", required=False)
+@click.argument("source", required=False, shell_complete=complete_source)
 @click.option("--since", metavar="T", help="From this time on.")
 @click.option("--until", metavar="T", help="Before this time.")
 @click.option(

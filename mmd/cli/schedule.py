@@ -11,6 +11,7 @@ import click
 from mmd import config
 from mmd.amend import Edit, cancel, edit, end, extend, settle, skip
 from mmd.cli.app import config_option
+from mmd.cli.completion import complete_source, complete_window
 from mmd.cli.output import Table, emit, format_option, say
 from mmd.cli.resolve import Candidate, find_window, parse_match, pick, resolve
 from mmd.cli.words import echo, new_times, sentence, short, timing
@@ -100,7 +101,7 @@ def _planning(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--for", "lasts", metavar="D", help="How long, in elapsed time."),
         click.option("--end", metavar="T", help="When it closes."),
         click.option("--match", metavar="EXPR", help=_MATCH),
-        click.argument("source", nargs=-1),
+        click.argument("source", nargs=-1, shell_complete=complete_source),
     ):
         command = option(command)
     return command
@@ -264,13 +265,22 @@ def _entry(app: App, kind: str, window: Window, body: Mapping[str, Json]) -> Ent
     return Entry(at=app.now, kind=f"window.{kind}", actor=app.actor, window_id=window.id, body=body)
 
 
+_window = click.argument("window_id", metavar="ID", shell_complete=complete_window)
+
+
 # --- list, show, next -----------------------------------------------------------------------------------
 
 
 @config_option
 @schedule.command(name="list")
 @click.option("--all", "everything", is_flag=True, help="Those that are over or cancelled, too.")
-@click.option("--source", metavar="SOURCE", multiple=True, help="Those of a source: id, exact name, or glob.")
+@click.option(
+    "--source",
+    metavar="SOURCE",
+    multiple=True,
+    shell_complete=complete_source,
+    help="Those of a source: id, exact name, or glob.",
+)
 @format_option
 @click.pass_obj
 def list_(app: App, form: str, source: tuple[str, ...], *, everything: bool) -> None:
@@ -302,7 +312,7 @@ def _sooner(window: Window, now: datetime) -> tuple[bool, float]:
 
 @config_option
 @schedule.command(name="show")
-@click.argument("window_id", metavar="ID")
+@_window
 @format_option
 @click.pass_obj
 def show(app: App, window_id: str, form: str) -> None:
@@ -368,7 +378,7 @@ def _in_words(window: Window, item: Occurrence) -> str:
 
 @config_option
 @schedule.command(name="next")
-@click.argument("window_id", metavar="[ID]", required=False)
+@click.argument("window_id", metavar="[ID]", required=False, shell_complete=complete_window)
 @click.option("-n", "limit", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many.")
 @format_option
 @click.pass_obj
@@ -416,7 +426,6 @@ class How:
 
 
 _reason = click.option("--reason", metavar="TEXT", help="Why, for the journal.")
-_window = click.argument("window_id", metavar="ID")
 
 
 @config_option
@@ -493,8 +502,16 @@ def _key(window: Window, text: str, now: datetime) -> str:
 @click.option("--ticket", metavar="ID", help="The new ticket.")
 @click.option("--owner", metavar="WHO", help="The new owner.")
 @click.option("--treatment", type=click.Choice([item.value for item in reversed(Treatment)]))
-@click.option("--add-source", metavar="SOURCE", multiple=True, help="One source more.")
-@click.option("--remove-source", metavar="SOURCE", multiple=True, help="One source less.")
+@click.option(
+    "--add-source", metavar="SOURCE", multiple=True, shell_complete=complete_source, help="One source more."
+)
+@click.option(
+    "--remove-source",
+    metavar="SOURCE",
+    multiple=True,
+    shell_complete=complete_source,
+    help="One source less.",
+)
 @_writing
 @click.pass_obj
 def edit_(app: App, /, window_id: str, *, dry_run: bool, yes: bool, form: str, **asked: Any) -> None:  # noqa: ANN401

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmd.cli.app import config_option
+from mmd.cli.completion import complete_source
 from mmd.cli.output import Table, emit, format_option, say
 from mmd.cli.resolve import Candidate, pick
 from mmd.cli.words import short
@@ -28,7 +29,7 @@ _LATE = 10
 
 @config_option
 @click.command(name="status")
-@click.argument("source", nargs=-1)
+@click.argument("source", nargs=-1, shell_complete=complete_source)
 @format_option
 @click.pass_obj
 def status(app: App, source: tuple[str, ...], form: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -172,3 +173,25 @@ def test_a_missing_database_offers_nothing_and_makes_none(
     (tmp_path / "mmd.toml").write_text("")
     assert _sources(None) == []
     assert [path.name for path in tmp_path.iterdir()] == ["mmd.toml"]
+
+
+def _parameters(group: click.Group) -> Iterator[tuple[str, click.Parameter]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from _parameters(command)
+        elif command is not None:
+            yield from ((name, parameter) for parameter in command.params)
+
+
+def test_whatever_takes_a_source_or_a_window_is_offered_them(app: App) -> None:
+    expected = {"SOURCE": "SAP ERP", "ID": "w23456"}
+    asked = 0
+    for name, parameter in _parameters(cli):
+        metavar = (parameter.metavar or parameter.human_readable_name).strip("[].")
+        if metavar in expected and not {"--ticket", "--client-id"}.intersection(parameter.opts):
+            offered = [item.value for item in parameter.shell_complete(_context(app), "")]
+            assert expected[metavar] in offered, (name, parameter.name)
+            asked += 1
+    assert asked > 15
