@@ -130,7 +130,7 @@ class AlertDesk:
 
     def _known(self, now: datetime) -> _Known:
         store = self._store
-        windows = store.plans.current(now)
+        windows = store.plans.current(now, ahead=self._ahead(now))
         wanted = still_wanted(windows, store.plans.exemptions(windows), now)
         findings, held = store.findings.open(), store.holds.held()
         refusals = store.alerts.refusals({window.id for window in windows})
@@ -141,6 +141,11 @@ class AlertDesk:
             *ending(self.token_ends, windows, now),
         ]
         return _Known(windows, wrong, frozenset({*wanted, *held}))
+
+    def _ahead(self, now: datetime) -> timedelta:
+        """How far ahead windows matter: as far as they are announced, and to the end of the token."""
+        ends_in = timedelta(0) if self.token_ends is None else self.token_ends - now
+        return max(*self._settings.before, ends_in, timedelta(0))
 
     def _over(self, report: Report, known: _Known) -> Callable[[Condition], bool]:
         """Return how to tell that something counted is over: by success, or because nobody asks for it."""

@@ -18,6 +18,8 @@ REQUESTS: Final = 8
 # Round trips one after the other, and what an answer of ISC takes when it takes long.
 ROUND_TRIPS: Final = 6
 SLOW_ANSWER: Final = timedelta(seconds=1)
+# More sources than any tenant has.
+MOST: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +44,8 @@ class Pace:
     def ahead(self, window: Window) -> timedelta:
         """Return how long before its start a window's sources are entered."""
         return self.entering(len(window.sources)) if self.lead is None else self.lead
+
+    @property
+    def longest(self) -> timedelta:
+        """How long before its start any window's sources may be entered: the lead, or a tenant's worth."""
+        return self.entering(MOST) if self.lead is None else self.lead

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 VERIFY_AFTER: Final = timedelta(seconds=1)  # the pass that sees what this one did
 BACKOFF: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # seconds, by failures in a row of one source
 LOOK_BACK: Final = timedelta(days=31)  # how far back a missed occurrence is still noticed
+LOOK_AHEAD: Final = timedelta(days=2)  # what begins later is not read, and a pass comes before it does
 SCHEDULES_READ: Final = 20  # held sources whose schedules are read in one pass, in turn
 
 
@@ -145,7 +146,7 @@ class Reconciler:
 
     async def gather(self, now: datetime, *, record: bool = True) -> Gathered:
         """Bring together what is planned, what is held, and what is seen."""
-        windows = self._store.plans.current(now, since=LOOK_BACK)
+        windows = self._store.plans.current(now, since=LOOK_BACK, ahead=self._rules.pace.longest + LOOK_AHEAD)
         if record:
             windows = self._claim(windows, now)
         exemptions = self._store.plans.exemptions(windows)
@@ -403,10 +404,11 @@ class Reconciler:
             observed_at=self._now(),
         )
 
-    def _again(self, gathered: Gathered, outcomes: Iterable[Outcome], now: datetime) -> datetime | None:
+    def _again(self, gathered: Gathered, outcomes: Iterable[Outcome], now: datetime) -> datetime:
         """When the next pass is due: to see what was done, to try again, at the next boundary or watch."""
         later = self._now()
         due = [trouble.until for trouble in self._trouble.values() if trouble.until]
+        due.append(now + LOOK_AHEAD)
         if gathered.error is not None:
             due.append(later + VERIFY_AFTER * 2)
         if any(outcome.action.verb in WRITES and outcome.error is None for outcome in outcomes):
@@ -421,7 +423,7 @@ class Reconciler:
             )
             if at
         ]
-        return min(due, default=None)
+        return min(due)
 
     def _entry(self, kind: str, held: Held, body: dict[str, Json]) -> Entry:
         return Entry(

@@ -145,7 +145,7 @@ class Sweeper:
         return [finding for finding in found if finding]
 
     def _wanted(self, now: datetime) -> dict[str, tuple[tuple[Window, Occurrence], ...]]:
-        windows = self._store.plans.current(now)
+        windows = self._store.plans.current(now, ahead=self._rules.pace.longest)
         exemptions = self._store.plans.exemptions(windows)
         return still_wanted(windows, exemptions, now, self._rules.pace.ahead)
 

@@ -75,8 +75,9 @@ def _offered(
         return []
 
 
-def _sources(_app: App, store: Store) -> Iterator[tuple[str, str]]:
-    planned = {source.id: source.name for window in store.plans.all() for source in window.sources}
+def _sources(app: App, store: Store) -> Iterator[tuple[str, str]]:
+    recent = store.plans.current(app.now, since=PAST_WINDOWS)
+    planned = {source.id: source.name for window in recent for source in window.sources}
     known = planned | {seen.source_id: seen.name for seen in store.sightings.all().values()}
     times = Counter(known.values())
     for source_id, name in sorted(known.items(), key=lambda pair: pair[1].lower()):

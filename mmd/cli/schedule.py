@@ -319,7 +319,7 @@ def show(app: App, window_id: str, form: str) -> None:
     """Show all that is on file about a window: its times, who is exempt, and who changed what."""
     with app.store() as store:
         window = find_window(store, window_id)
-        entries = [item for item in store.journal.read(kinds=_KINDS) if item.window_id == window.id]
+        entries = [item for item in store.journal.of_window(window.id) if item.kind in _KINDS]
         exemptions = sorted(store.plans.exemptions([window]))
     coming = upcoming(window, app.now, 5)
     data = window_view(window, app.now) | {

@@ -39,7 +39,7 @@ def status(app: App, source: tuple[str, ...], form: str) -> None:
     only, without network or token; sources are shown as last seen.
     """
     with app.store() as store:
-        on_file = _on_file(store, app.now)
+        on_file = _on_file(store, app.now, everything=bool(source))
         daemon = daemon_view(app, store)
         states = source_states(on_file, app.now, grace=app.config.reconcile.zombie_grace)
         if source and store.exists:
@@ -49,20 +49,23 @@ def status(app: App, source: tuple[str, ...], form: str) -> None:
     _tell(daemon, states)
 
 
-def _on_file(store: Store, now: datetime) -> OnFile:
-    held = store.holds.held()
+def _on_file(store: Store, now: datetime, *, everything: bool) -> OnFile:
+    """Read what bears on the present; of a tenant's ten thousand sources only those concerned, or all."""
+    held, found = store.holds.held(), store.findings.open()
     windows = {window.id: window for window in store.plans.current(now)}
     claimed = {claim.window_id for item in held.values() for claim in item.claims} - windows.keys()
     over = [window for window in map(store.plans.get, sorted(claimed)) if window is not None]
+    planned = {source.id for window in windows.values() for source in window.sources}
+    seen = store.sightings.all(None if everything else {*planned, *held, *found})
     return OnFile(
         windows=(*windows.values(), *over),
         exemptions=store.plans.exemptions(windows.values()),
         held=held,
         seen={
             name: Seen(name=item.name, posture=item.posture, observed_at=item.observed_at)
-            for name, item in store.sightings.all().items()
+            for name, item in seen.items()
         },
-        found=store.findings.open(),
+        found=found,
     )
 
 

@@ -126,6 +126,12 @@ class Journal:
         """Return what `stream` yields."""
         return list(self.stream(source_id=source_id, since=since, until=until, kinds=kinds, last=last))
 
+    def of_window(self, window_id: str) -> list[Entry]:
+        """Return what is told of a window itself, and of no source in particular, in order."""
+        query = sa.select(journal).where(journal.c.source_id.is_(None), journal.c.window_id == window_id)
+        with self._database.read() as connection:
+            return [_entry(row) for row in connection.execute(query.order_by(journal.c.seq)).mappings()]
+
     def stream(
         self,
         *,

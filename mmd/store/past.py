@@ -52,7 +52,8 @@ class Past:
         """
         parts = [sa.select(*pair) for pair in _NAMES]
         if word is not None:
-            parts = [sa.select(*pair).where(column == word) for pair in _NAMES for column in pair]
+            text = word.encode(errors="replace").decode()  # SQLite takes no half of a surrogate pair
+            parts = [sa.select(*pair).where(column == text) for pair in _NAMES for column in pair]
         with self._database.read() as connection:
             return [(row[0], row[1]) for row in connection.execute(sa.union(*parts))]
 
@@ -103,7 +104,7 @@ class Past:
     ) -> defaultdict[str, list[Planned]]:
         found: defaultdict[str, list[Planned]] = defaultdict(list)
         for some in _pieces(ids):
-            windows = self._plans.all(sources=some, after=since)
+            windows = self._plans.all(sources=some, after=since, before=until)
             exemptions = self._plans.exemptions(windows)
             for window in windows:
                 for source_id, item in _shares(window, since, until):
@@ -146,7 +147,7 @@ class Past:
         tables = ((window_source, "source_name"), (snapshot, "source_name"), (observation, "name"))
         names: dict[str, str] = {}
         for table, column in tables:
-            query = sa.select(table.c.source_id, table.c[column].label("name"))
+            query = sa.select(table.c.source_id, table.c[column].label("name")).distinct()
             rows = self._rows(query, table.c.source_id, ids)
             names |= {row["source_id"]: row["name"] for row in rows}
         return names

@@ -30,7 +30,13 @@ _ZONES: Final = timedelta(days=1)  # no zone's clock is further from UTC's than 
 _NO_VALUES: Final[Mapping[str, object]] = {}
 # Asked at every pass, and built once: building them takes longer than running them.
 _ALIVE: Final = sa.select(window).where(
-    sa.or_(window.c.over_at.is_(None), window.c.over_at > sa.bindparam("now"))
+    sa.or_(window.c.over_at.is_(None), window.c.over_at > sa.bindparam("after"))
+)
+# May open before an instant: by the first local start, or by what is on file, because an edit may have moved
+# the start since.
+_BEGINS: Final = sa.or_(
+    window.c.starts_local < sa.bindparam("local"),
+    sa.exists().where(occurrence.c.window_id == window.c.id, occurrence.c.opens_at < sa.bindparam("before")),
 )
 _SOURCES: Final = sa.select(window_source).where(
     window_source.c.window_id.in_(sa.bindparam("ids", expanding=True))
@@ -86,9 +92,16 @@ class Plans:
         found = self._load(sa.select(window).where(window.c.id == window_id))
         return found[0] if found else None
 
-    def current(self, now: datetime, *, since: timedelta = timedelta(0)) -> list[Window]:
-        """Return the windows that are not over at `now`, or were not `since` before it."""
-        return self._load(_ALIVE, {"now": now - since}, recorded_since=now - since)
+    def current(
+        self, now: datetime, *, since: timedelta = timedelta(0), ahead: timedelta | None = None
+    ) -> list[Window]:
+        """Return the windows that are not over at `now`, or were not `since` before it.
+
+        With `ahead`, without those that begin later than that: plans for next year cost nothing today.
+        """
+        query = _ALIVE if ahead is None else _ALIVE.where(_BEGINS)
+        values = {"after": now - since} | ({} if ahead is None else _before(now + ahead))
+        return self._load(query, values, recorded_since=now - since)
 
     def ids(self, prefix: str) -> list[str]:
         """Return the ids that begin with these letters."""
@@ -107,15 +120,14 @@ class Plans:
 
         With `before`, without those that begin later.
         """
-        query = sa.select(window).order_by(window.c.created_at, window.c.id)
-        if after is not None:
-            query = query.where(_alive(after))
+        query = sa.select(window) if after is None else _ALIVE
+        values: dict[str, object] = {} if after is None else {"after": after}
         if before is not None:
-            query = query.where(_begins_before(before))
+            query, values = query.where(_BEGINS), values | _before(before)
         if sources is not None:
             chosen = sa.select(window_source.c.window_id).where(window_source.c.source_id.in_(sources))
             query = query.where(window.c.id.in_(chosen))
-        return self._load(query)
+        return self._load(query.order_by(window.c.created_at, window.c.id), values)
 
     def exemptions(self, windows: Iterable[Window]) -> frozenset[Exemption]:
         """Return which sources are left out of which occurrences of these windows."""
@@ -173,18 +185,8 @@ class Plans:
         return rows
 
 
-def _alive(after: datetime) -> sa.ColumnElement[bool]:
-    return sa.or_(window.c.over_at.is_(None), window.c.over_at > after)
-
-
-def _begins_before(at: datetime) -> sa.ColumnElement[bool]:
-    """Whether a window may open before an instant: by its first local start, or by what is on file.
-
-    What is on file counts, because an edit may have moved the start to a later time since.
-    """
-    latest = (at.astimezone(UTC) + _ZONES).replace(tzinfo=None).isoformat()
-    on_file = sa.exists().where(occurrence.c.window_id == window.c.id, occurrence.c.opens_at < at)
-    return sa.or_(window.c.starts_local < latest, on_file)
+def _before(at: datetime) -> dict[str, object]:
+    return {"before": at, "local": (at.astimezone(UTC) + _ZONES).replace(tzinfo=None).isoformat()}
 
 
 def _record(connection: sa.Connection, recorded: Iterable[Occurrence]) -> None:
