@@ -1,48 +1,59 @@
-"""A small world in one process: a tenant, a database on disk, a clock that only moves when told, and faults.
+"""A small world in one process: a tenant, a database, a clock that only moves when told, and faults.
 
-The tenant keeps the simulator's rules; only HTTP is left out, so that thousands of lives fit into a minute.
-Every request and every commit is a numbered seam. At a seam the process can die, or be told that it failed,
-before or after the effect; whatever it would have done after its death does not happen.
+The tenant keeps the simulator's rules and the database is SQLite with mmd's own schema; only HTTP and the
+disk are left out, so that a hundred lives fit into a second. Every request and every commit is a numbered
+seam. At a seam the process can die, be told that it failed, or stand still while others go on, before or
+after the effect; whatever it would have done after its death does not happen.
+
+The oracle is the state of the world: each source as a whole against what it should be, and after each change
+whether everything that is gone from a source is kept twice.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shutil
+import atexit
+import json
+import pickle
+import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
+
+import sqlalchemy as sa
 
 from mmd.changes import Operation
+from mmd.cli.recover import put_on_file, search
 from mmd.effects import Effects
 from mmd.errors import Denied, Missing, MmdError, Rejected, Unknown, Unreachable
-from mmd.escrow import Trust, derive_key, unseal
+from mmd.escrow import Trust, derive_key, fields_from_json, unseal
 from mmd.findings import Rules
 from mmd.isc import Isc, Priority, door
 from mmd.plan import Interference
-from mmd.posture import ESCROW, MARKER, Observation
+from mmd.posture import ESCROW, FLAGS, MARKER, TOUCHED_KEYS, Fields, Observation
 from mmd.reconcile import Reconciler, Report
 from mmd.simulator import Switches, Tenant, make_tenant
 from mmd.simulator.problems import Problem
 from mmd.store import Entry, Store, create_file
 from mmd.store.database import Database
+from mmd.sweep import Sweeper, Swept
 from mmd.windows import SourceRef, Window
 
-if TYPE_CHECKING:
-    import sqlalchemy as sa
-
 T = TypeVar("T")
+Source = dict[str, Any]
 Kind = Literal["die before", "die after", "error before", "error after"]
 KINDS: tuple[Kind, ...] = ("die before", "die after", "error before", "error after")
 KEY = derive_key("secret")
 START = datetime(2026, 12, 1, 12, tzinfo=UTC)
 GRACE = timedelta(minutes=2)
-MEMORY = Path("/dev/shm")  # noqa: S108 - commits there cost no disk
+WRITABLE: Final = {"/features", *(f"/connectorAttributes/{key}" for key in TOUCHED_KEYS)}
+ABSENT: Final = "(absent)"
 
 
 class Died(BaseException):
@@ -51,10 +62,20 @@ class Died(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens at one seam, counted from 1."""
+    """What happens at one seam, counted from 1; `meanwhile` is done while a process stands still there."""
 
     at: int
-    kind: Kind
+    kind: Kind | Literal["freeze before", "freeze after"]
+    meanwhile: Callable[[], object] = field(default=lambda: None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """From the read number `at` on (from 1), `reads` of them show the source as it was `back` changes ago."""
+
+    at: int
+    back: int = 1
+    reads: int = 1
 
 
 @dataclass(slots=True)
@@ -75,12 +96,107 @@ class Clock:
         self.pass_by(seconds)
 
 
+# --- running ------------------------------------------------------------------------------------------------
+
+_LOOP = asyncio.new_event_loop()
+atexit.register(_LOOP.close)
+
+
+def drive(doing: Coroutine[Any, Any, T]) -> T:
+    """Run to the end on a loop that is kept; inside a process that stands still, on a thread of its own."""
+    if _LOOP.is_running():
+        return _aside(doing)
+    try:
+        return _LOOP.run_until_complete(doing)
+    finally:
+        left = asyncio.all_tasks(_LOOP)
+        for task in left:
+            task.cancel()
+        if left:
+            _LOOP.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+
+
+def _aside(doing: Coroutine[Any, Any, T]) -> T:
+    results: list[T] = []
+    thread = threading.Thread(target=lambda: results.append(asyncio.run(doing)))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+# --- the database -------------------------------------------------------------------------------------------
+
+
 @cache
-def _template() -> Path:
-    """An empty database, migrated once."""
-    path = Path(tempfile.mkdtemp(prefix="mmd-world-")) / "empty.db"
-    create_file(path)
-    return path
+def _empty() -> bytes:
+    """An empty database, migrated once; not in WAL mode, which a database in memory cannot be."""
+    with tempfile.TemporaryDirectory(prefix="mmd-world-") as folder:
+        path = Path(folder) / "empty.db"
+        create_file(path)
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA journal_mode=DELETE")
+        data = connection.serialize()
+        connection.close()
+    return data
+
+
+class _Memory:
+    """SQLite in memory. The engine is shared by all worlds: its caches are what takes long to make."""
+
+    _made: _Memory
+
+    def __init__(self) -> None:
+        self.raw = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self.raw.execute("PRAGMA foreign_keys=ON")
+        self.raw.execute("PRAGMA trusted_schema=OFF")
+        _Memory._made = self
+        self.connection = _engine().connect()
+        self.load(_empty())
+
+    def load(self, data: bytes) -> None:
+        if self.raw.in_transaction:
+            self.raw.rollback()
+        self.raw.deserialize(data)
+
+    def close(self) -> None:
+        self.connection.close()
+        self.raw.close()
+
+
+@cache
+def _engine() -> sa.Engine:
+    return sa.create_engine("sqlite://", creator=lambda: _Memory._made.raw, poolclass=sa.NullPool)
+
+
+class SeamedDatabase(Database):
+    """A database in which each commit is a seam."""
+
+    def __init__(self, memory: _Memory, seams: Seams) -> None:
+        self.path = Path("memory")
+        self._memory = memory
+        self._seams = seams
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        yield self._memory.connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        self._seams.before("commit", MmdError)
+        self._memory.raw.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._memory.connection
+        except BaseException:
+            self._memory.raw.rollback()
+            raise
+        self._memory.raw.execute("COMMIT")
+        self._seams.after("commit", MmdError)
+
+    def close(self) -> None:
+        pass
+
+
+# --- faults -------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -93,12 +209,14 @@ class Seams:
     dead: bool = False
     trace: list[str] = field(default_factory=list)
 
-    def before(self, what: str, error: type[MmdError]) -> None:
+    def before(self, what: str, error: type[MmdError]) -> int:
         if self.dead:
             raise Died(what)
         self.count += 1
         self.trace.append(what)
+        number = self.count
         self._maybe("before", what, error)
+        return number
 
     def after(self, what: str, error: type[MmdError]) -> None:
         self._maybe("after", what, error)
@@ -110,51 +228,53 @@ class Seams:
                 if fault.kind.startswith("die"):
                     self.dead = True
                     raise Died(what)
-                raise error(f"injected {when} {what}")
+                if fault.kind.startswith("error"):
+                    raise error(f"injected {when} {what}")
+                fault.meanwhile()
 
 
 class NearIsc:
     """The tenant without HTTP: the same calls, the same errors, as `mmd.isc.Isc`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, seams: Seams) -> None:
         self._world = world
+        self._seams = seams
 
     async def pages(
         self, *, ids: Sequence[str] | None = None, priority: Priority = Priority.SWEEP
     ) -> AsyncIterator[Sequence[Observation]]:
         del priority
-        wanted = set(self._world.tenant.sources if ids is None else ids)
-        yield self._call(
-            "GET page",
-            lambda: [door.observe(self._world.tenant.read(key)) for key in sorted(wanted & self._known())],
-        )
+        asked = self._world.tenant.sources if ids is None else ids
+        yield self._call("GET page", lambda: self._page(sorted(asked)))
 
-    def _known(self) -> set[str]:
-        return set(self._world.tenant.sources)
+    def _page(self, asked: Sequence[str]) -> list[Observation]:
+        there = [key for key in asked if key in self._world.tenant.sources]
+        return [door.observe(self._world.shown(key, whole=False)[0]) for key in there]
 
     async def source(self, source_id: str, *, priority: Priority) -> Observation:
         del priority
-        return self._call("GET source", lambda: door.observe(self._world.tenant.read(source_id)))
+        return self._call("GET source", lambda: door.observe(self._world.shown(source_id, whole=False)[0]))
 
     async def schedules(self, source_id: str, *, priority: Priority) -> dict[str, str]:
         del priority
-        read = self._world.tenant.read_schedules
-        return self._call(
-            "GET schedules", lambda: {item["type"]: item["cronExpression"] for item in read(source_id)}
-        )
+        return self._call("GET schedules", lambda: self._world.shown(source_id)[1])
 
     async def patch_source(
         self, source_id: str, operations: Sequence[Operation], *, priority: Priority
     ) -> tuple[Observation | None, str | None]:
         del priority
         wire = [operation.wire() for operation in operations]
-        patch = self._world.tenant.patch
-        return self._change(f"PATCH {wire[0]['path']}", lambda: door.observe(patch(source_id, wire))), None
+        patch, paths = self._world.tenant.patch, {str(item["path"]) for item in wire}
+        if not paths <= WRITABLE:
+            self._world.lost.append(f"wrote where it must not: {paths - WRITABLE}")
+        what = f"PATCH {wire[0]['path']}"
+        return self._change(source_id, what, lambda: door.observe(patch(source_id, wire))), None
 
     async def delete_schedule(self, source_id: str, kind: str, *, priority: Priority) -> str | None:
         del priority
+        delete = self._world.tenant.delete_schedule
         try:
-            self._change(f"DELETE {kind}", lambda: self._world.tenant.delete_schedule(source_id, kind))
+            self._change(source_id, f"DELETE {kind}", lambda: delete(source_id, kind))
         except Missing:
             return None
         return None
@@ -163,25 +283,33 @@ class NearIsc:
         self, source_id: str, kind: str, cron: str, *, priority: Priority
     ) -> str | None:
         del priority
-        body = {"type": kind, "cronExpression": cron}
-        self._change(f"POST {kind}", lambda: self._world.tenant.post_schedule(source_id, body))
+        body, post = {"type": kind, "cronExpression": cron}, self._world.tenant.post_schedule
+        self._change(source_id, f"POST {kind}", lambda: post(source_id, body))
         return None
 
     def _call(self, what: str, do: Callable[[], T]) -> T:
-        self._world.seams.before(what, Unreachable)
-        self._world.clock.pass_by(0.05)
+        self._begin(what, Unreachable)
+        self._world.reads += 1
         result = _as_isc(do)
-        self._world.seams.after(what, Unreachable)
+        self._seams.after(what, Unreachable)
         return result
 
-    def _change(self, what: str, do: Callable[[], T]) -> T:
-        self._world.writes += 1
-        self._world.seams.before(what, Unknown)
-        self._world.clock.pass_by(0.05)
+    def _change(self, source_id: str, what: str, do: Callable[[], T]) -> T:
+        world = self._world
+        world.writes += 1
+        self._begin(what, Unknown)
+        missing, copies = world.missing(source_id), world.copies(source_id)
+        world.remember(source_id)
         result = _as_isc(do)
-        self._world.check_two_copies()
-        self._world.seams.after(what, Unknown)
+        world.check(source_id, what, missing, copies)
+        self._seams.after(what, Unknown)
         return result
+
+    def _begin(self, what: str, error: type[MmdError]) -> None:
+        self._seams.before(what, error)
+        if self._world.down:
+            raise error(f"ISC is down: {what}")
+        self._world.clock.pass_by(0.05)
 
 
 def _as_isc(do: Callable[[], T]) -> T:
@@ -192,19 +320,32 @@ def _as_isc(do: Callable[[], T]) -> T:
         raise kinds.get(problem.status, Rejected)(f"{problem.status} {problem}") from problem
 
 
-class SeamedDatabase(Database):
-    """The real database; each commit is a seam."""
+@lru_cache(maxsize=4096)
+def _believed(text: str, source_id: str) -> Fields | None:
+    trust, escrow = unseal(text, source_id=source_id, key=KEY)
+    return escrow.snapshot.after if trust is Trust.SIGNED and escrow is not None else None
 
-    def __init__(self, path: Path, seams: Seams) -> None:
-        super().__init__(path)
-        self._seams = seams
 
-    @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        self._seams.before("commit", MmdError)
-        with super().write() as connection:
-            yield connection
-        self._seams.after("commit", MmdError)
+@lru_cache(maxsize=4096)
+def _on_file(text: str) -> Fields:
+    return fields_from_json(json.loads(text))
+
+
+# --- the world ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything that outlives a process, at one instant."""
+
+    database: bytes
+    tenant: bytes
+    at: datetime
+    monotonic: float
+    expected: bytes
+
+
+Values = dict[str, Any]  # what should be on a source, by the name of the field
 
 
 class World:
@@ -217,52 +358,89 @@ class World:
         self.tenant.switches = Switches(health_seconds=0)
         self.clock = Clock()
         self.tenant.clock = self.clock.now
-        self.seams = Seams()
-        self.writes = 0
-        self.lost: list[str] = []
-        self.folder = Path(tempfile.mkdtemp(prefix="mmd-world-", dir=MEMORY if MEMORY.is_dir() else None))
-        self.path = self.folder / "mmd.db"
         self.interference = interference
-        shutil.copy(_template(), self.path)
-        self.before = {key: self.tenant.comparable(key) for key in self.tenant.sources}
+        self.memory = _Memory()
         self.ids = sorted(self.tenant.sources)
-        self._numbers = iter(range(1, 10_000))
+        self.before: dict[str, Any] = {key: self.tenant.comparable(key) for key in self.ids}
+        self.expected: dict[str, Any] = dict(self.before)
+        self._fresh()
         self.begin()
+
+    def _fresh(self) -> None:
+        self.writes = self.reads = 0
+        self.lost: list[str] = []
+        self.down = False
+        self.stale: Stale | None = None
+        self.past: dict[str, list[tuple[Source, dict[str, str]]]] = {}
+        self._numbers = iter(range(1, 10_000))
 
     def begin(self, faults: Collection[Fault] = ()) -> None:
         """Start a process: what was in memory is gone, the database and the tenant are as they were left."""
-        if hasattr(self, "store"):
-            self.store.close()
+        if self.memory.raw.in_transaction:
+            self.memory.raw.rollback()
         self.seams = Seams(list(faults))
-        self.store = Store(SeamedDatabase(self.path, self.seams))
-        isc = cast("Isc", NearIsc(self))
+        self.store = Store(SeamedDatabase(self.memory, self.seams))
+        self.isc = cast("Isc", NearIsc(self, self.seams))
         effects = Effects(
             self.store,
-            isc,
+            self.isc,
             key=KEY,
             actor="mmd",
             now=self.clock.now,
             monotonic=lambda: self.clock.monotonic,
             sleep=self.clock.sleep,
         )
+        rules = Rules(grace=GRACE, key=KEY, interference=self.interference)
         self.reconciler = Reconciler(
+            self.store, self.isc, effects, now=self.clock.now, actor="mmd", rules=rules
+        )
+        self.sweeper = Sweeper(
             self.store,
-            isc,
-            effects,
+            self.isc,
+            rules,
             now=self.clock.now,
             actor="mmd",
-            rules=Rules(grace=GRACE, key=KEY, interference=self.interference),
+            every=timedelta(minutes=5),
+            restore_own=True,
         )
 
     def close(self) -> None:
-        self.store.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.memory.close()
+
+    # -- what outlives a process
+
+    def save(self) -> State:
+        """Keep everything that outlives a process."""
+        tenant = pickle.dumps((self.tenant.sources, self.tenant.schedules))
+        clock = self.clock
+        return State(
+            self.memory.raw.serialize(), tenant, clock.at, clock.monotonic, pickle.dumps(self.expected)
+        )
+
+    def load(self, state: State) -> None:
+        """Go back to a state that was kept; begin a process afterwards."""
+        self._fresh()
+        self.memory.load(state.database)
+        self.tenant.sources, self.tenant.schedules = pickle.loads(state.tenant)  # noqa: S301 - our own
+        self.expected = pickle.loads(state.expected)  # noqa: S301 - our own
+        self.clock.at, self.clock.monotonic = state.at, state.monotonic
+
+    def wipe(self) -> None:
+        """Delete the database."""
+        self.memory.load(_empty())
+
+    def strip(self) -> None:
+        """Take the escrow off every source, as an administrator may."""
+        for key, source in self.tenant.sources.items():
+            if ESCROW in source["connectorAttributes"]:
+                path = f"/connectorAttributes/{ESCROW}"
+                self.tenant.patch(key, [{"op": "remove", "path": path}])
 
     def plan(self, ids: Sequence[str], *, after: float = 0, lasting: float = 3600, **more: Any) -> Window:  # noqa: ANN401 - a window's own fields
         """Plan a one-off window."""
         start = (self.clock.at + timedelta(seconds=after)).replace(microsecond=0)
         window = Window(
-            id=f"w{next(self._numbers)}",
+            id=f"w{next(self._numbers)}t{self.clock.at:%d%H%M%S}",
             sources=tuple(SourceRef(key, self.tenant.sources[key]["name"]) for key in ids),
             starts_local=start.replace(tzinfo=None),
             timezone="UTC",
@@ -275,12 +453,14 @@ class World:
         self.store.plans.add(window, Entry(at=self.clock.at, kind="window.added", actor="test"))
         return window
 
+    # -- what a process does
+
     def run(self, passes: int = 1, *, seconds: float = 2) -> list[Report]:
         """Run passes a little apart; the last ones are missing if the process died."""
         reports = []
         try:
             for _ in range(passes):
-                reports.append(asyncio.run(self.reconciler.run()))
+                reports.append(drive(self.reconciler.run()))
                 self.clock.pass_by(seconds)
         except Died:
             pass
@@ -288,37 +468,133 @@ class World:
             self.clock.pass_by(seconds)
         return reports
 
+    def sweep(self) -> Swept | None:
+        """Sweep the tenant, unless the process dies of it."""
+        try:
+            return drive(self.sweeper.run())
+        except Died:
+            return None
+
+    def recover(self) -> bool:
+        """Do what `mmd recover` does before its passes; tell whether it came to its end."""
+        try:
+            drive(self._recover())
+        except (Died, MmdError):
+            return False
+        return True
+
+    async def _recover(self) -> None:
+        found = await search(self.store, self.isc, KEY, accept_unsigned=False, told=lambda _: None)
+        put_on_file(self.store, found.new, now=self.clock.at, actor="test")
+
     def quiet(self, passes: int = 12) -> None:
         """Let a healthy process run until it has nothing to do."""
         self.begin()
         for _ in range(passes):
             self.run(seconds=70)
 
+    def settle(self, passes: int = 6) -> bool:
+        """Run passes, as a healthy process, until every source is what it should be and none is held."""
+        for _ in range(passes):
+            self.run(seconds=70)
+            if not self.store.holds.held() and all(map(self.restored, self.ids)):
+                return True
+        return False
+
+    # -- what is true
+
     def restored(self, source_id: str) -> bool:
-        """Whether the source is what it was at the beginning."""
-        return self.tenant.comparable(source_id) == self.before[source_id]
+        """Whether the source as a whole is what it should be with no window open."""
+        return not self.differs(source_id)
+
+    def differs(self, source_id: str) -> str:
+        """Say how the whole source differs from what it should be; empty where it does not."""
+        live, right = self.tenant.comparable(source_id), self.expected[source_id]
+        if live == right:
+            return ""
+        return f"{source_id}: is {_differing(live, right)}, should be {_differing(right, live)}"
 
     def in_maintenance(self, source_id: str) -> bool:
         attributes = self.tenant.sources[source_id]["connectorAttributes"]
         return attributes.get(MARKER) is True and not self.tenant.schedules[source_id]
 
-    def check_two_copies(self) -> None:
-        """Note each source of which a value is gone that not both the database and its escrow still hold."""
-        for key in self.ids:
-            if key in self.tenant.sources and not self.restored(key) and not self._is_safe(key):
-                self.lost.append(f"{key} after {self.seams.trace[-1]}")
+    def shown(self, source_id: str, *, whole: bool = True) -> tuple[Source, dict[str, str]]:
+        """What the present read shows: the source now, or as it was a few changes ago."""
+        stale, past = self.stale, self.past.get(source_id, [])
+        if stale and past and stale.at <= self.reads < stale.at + stale.reads:
+            return past[-min(stale.back, len(past))]
+        source = self.tenant.read(source_id)
+        rows = self.tenant.read_schedules(source_id) if whole else []
+        return source, {row["type"]: row["cronExpression"] for row in rows}
 
-    def _is_safe(self, key: str) -> bool:
-        was, live = self.before[key], self.tenant.snapshot(key)
-        kept = {*was["source"]["features"]} <= {*live["source"]["features"]}
-        if kept and was["schedules"].keys() <= live["schedules"].keys():
-            return True
-        held = self.store.holds.held(key).get(key)
-        text = live["source"]["connectorAttributes"].get(ESCROW)
-        trust, escrow = unseal(text, source_id=key, key=KEY)
-        if held is None or trust is not Trust.SIGNED or escrow is None:
-            return False
-        return (
-            set(held.snapshot.before.features) == {*was["source"]["features"]}
-            and dict(escrow.snapshot.before.schedules) == was["schedules"]
-        )
+    def remember(self, source_id: str) -> None:
+        """Keep what the source looks like before a change, where stale reads are to come."""
+        if self.stale and source_id in self.tenant.sources:
+            now = (self.tenant.sources[source_id], dict(self.tenant.schedules[source_id]))
+            self.past.setdefault(source_id, []).append(now)
+
+    def missing(self, source_id: str) -> Values:
+        """What should be on the source and is not, of what mmd may take away."""
+        if source_id not in self.tenant.sources:
+            return {}
+        right = self.expected[source_id]
+        source, schedules = self.tenant.sources[source_id], self.tenant.schedules[source_id]
+        gone: Values = {
+            kind: cron for kind, cron in right["schedules"].items() if schedules.get(kind) != cron
+        }
+        features = {*(right["source"].get("features") or ())} - {*(source.get("features") or ())}
+        gone |= {f"feature {name}": name for name in features}
+        was, own = right["source"].get("connectorAttributes", {}), source.get("connectorAttributes", {})
+        flags = {key: was.get(key, ABSENT) for key in FLAGS}
+        return gone | {key: value for key, value in flags.items() if own.get(key, ABSENT) != value}
+
+    def copies(self, source_id: str) -> tuple[Fields | None, Fields | None]:
+        """What the database and the escrow on the source would go back to."""
+        query = "SELECT after FROM snapshot WHERE source_id = ? AND released_at IS NULL"
+        row = self.memory.raw.execute(query, (source_id,)).fetchone()
+        source = self.tenant.sources.get(source_id, {})
+        text = source.get("connectorAttributes", {}).get(ESCROW)
+        escrow = _believed(text, source_id) if isinstance(text, str) else None
+        return (_on_file(row[0]) if row else None), escrow
+
+    def check(
+        self, source_id: str, what: str, missing: Values, copies: tuple[Fields | None, Fields | None]
+    ) -> None:
+        """Note what a change took away that was not kept twice before, or left with a copy less."""
+        if source_id not in self.tenant.sources:
+            return
+        taken = {key: value for key, value in self.missing(source_id).items() if key not in missing}
+        left, kept = {**missing, **taken}.keys() & self.missing(source_id).keys(), self.copies(source_id)
+        for name in sorted(left):
+            value = {**missing, **taken}[name]
+            if name in taken and not all(_keeps(copy, name, value) for copy in copies):
+                self.lost.append(f"{what} took {name} of {source_id} before it was kept twice")
+            elif any(
+                _keeps(was, name, value) > _keeps(now, name, value)
+                for was, now in zip(copies, kept, strict=True)
+            ):
+                self.lost.append(f"{what} left {name} of {source_id} with a copy less")
+
+    def verify_journal(self) -> bool:
+        """Whether the journal is whole."""
+        return self.store.journal.verify().broken is None
+
+
+def _keeps(copy: Fields | None, name: str, value: object) -> bool:
+    if copy is None:
+        return False
+    if name.startswith("feature "):
+        return value in copy.features
+    if name in FLAGS:
+        return bool(copy.attributes.get(name, ABSENT) == value)
+    return copy.schedules.get(name) == value
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    parts: dict[str, Any] = {}
+    for key in one:
+        if one[key] == other.get(key):
+            continue
+        nested = isinstance(one[key], dict) and isinstance(other.get(key), dict)
+        parts[key] = _differing(one[key], other[key]) if nested else one[key]
+    return parts

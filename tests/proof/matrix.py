@@ -1,0 +1,174 @@
+"""One life with one fault, what is lost with it, the lives after it, and what must be true at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count, product
+from typing import Final
+
+from shapes import Shape, tenant_of
+from world import KINDS, Fault, State, World
+
+from mmd.posture import ACCOUNTS
+
+SOURCE: Final = "s1"
+LASTING: Final = 3600.0
+PASSES: Final = 3  # of a life with a fault in it
+
+# What is lost together with the process: nothing, the database, the escrow.
+LOSSES: Final = ("nothing", "database", "escrow")
+# When the next life begins: while a window is open, after it closed, or while ISC cannot be reached.
+LATERS: Final = ("window open", "window over", "ISC down")
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of the life of a window, by the state it starts from and what the process then does."""
+
+    name: str
+    prepare: Callable[[World, Shape], None]
+    recovers: bool = False  # the process begins with `mmd recover`
+    losses: tuple[str, ...] = LOSSES
+
+
+def _open(world: World, shape: Shape) -> None:
+    world.plan(world.ids, lasting=LASTING, treatment=shape.treatment.value)
+
+
+def _hold(world: World, shape: Shape) -> None:
+    _open(world, shape)
+    world.run(2)
+
+
+def _edited(world: World, shape: Shape) -> None:
+    """In maintenance, and an administrator has given it a schedule and a feature of his own since."""
+    _hold(world, shape)
+    cron = "0 7 7 * * ?"
+    world.tenant.post_schedule(SOURCE, {"type": ACCOUNTS, "cronExpression": cron})
+    live = world.tenant.sources[SOURCE]["features"]
+    value = [*live, "PROXY"]
+    world.tenant.patch(SOURCE, [{"op": "replace", "path": "/features", "value": value}])
+    right = world.expected[SOURCE]
+    right["schedules"][ACCOUNTS] = cron
+    right["source"]["features"] = sorted({*right["source"]["features"], "PROXY"})
+    world.clock.pass_by(301)
+
+
+def _over(world: World, shape: Shape) -> None:
+    _hold(world, shape)
+    world.clock.pass_by(LASTING)
+
+
+def _forgotten(world: World, shape: Shape) -> None:
+    _hold(world, shape)
+    world.wipe()
+
+
+PHASES: Final = (
+    Phase("enter", _open),
+    Phase("hold", _edited),
+    Phase("restore", _over),
+    Phase("recovery", _forgotten, recovers=True, losses=("nothing", "database")),
+)
+
+
+@contextmanager
+def starting(phase: Phase, shape: Shape) -> Iterator[tuple[World, State]]:
+    """A world of one source, and the state at the beginning of the phase."""
+    world = World(tenant_of(shape))
+    world.expected = {key: world.tenant.comparable(key) for key in world.ids}
+    phase.prepare(world, shape)
+    try:
+        yield world, world.save()
+    finally:
+        world.close()
+
+
+def first_life(world: World, phase: Phase, faults: Sequence[Fault]) -> int:
+    """Live with faults; return how many of them happened."""
+    world.begin(faults)
+    if not phase.recovers or world.recover():
+        world.run(PASSES)
+    return world.seams.fired
+
+
+def lose(world: World, loss: str) -> None:
+    """Lose the database, or the escrow."""
+    if loss == "database":
+        world.wipe()
+    elif loss == "escrow":
+        world.strip()
+
+
+def next_life(world: World, phase: Phase, shape: Shape, loss: str, later: str) -> None:
+    """Live on until all is well, and look closely whether it is."""
+    if later == "window open" and phase.name == "restore":
+        world.plan(world.ids, lasting=LASTING, treatment=shape.treatment.value)
+    elif later == "window over":
+        world.clock.pass_by(2 * LASTING)
+    elif later == "ISC down":
+        world.down = True
+        world.run(3, seconds=LASTING)
+        world.down = False
+    if loss == "database" or phase.recovers:
+        assert world.recover()
+    if later == "window open":
+        world.run(2, seconds=70)
+        for key in world.store.holds.held():
+            assert not world.tenant.schedules[key], "held and wanted, and not in maintenance"
+        if loss != "database":
+            assert set(world.store.holds.held()) == set(world.ids), "wanted, and not held"
+        world.clock.pass_by(2 * LASTING)
+    at_peace(world)
+
+
+def at_peace(world: World) -> None:
+    """Every source is what it should be, nothing is held, nothing was ever at risk, and nothing is done."""
+    settled = world.settle()
+    assert not world.lost, world.lost
+    differing = [world.differs(key) for key in world.ids if not world.restored(key)]
+    assert not differing, differing
+    assert settled, f"still held: {sorted(world.store.holds.held())}"
+    writes = world.writes
+    world.run()
+    assert world.writes == writes, "not quiet"
+
+
+def one_fault(
+    world: World, state: State, phase: Phase, shape: Shape, fault: Fault, loss: str, later: str
+) -> bool:
+    """One run; tell whether the fault happened at all."""
+    world.load(state)
+    if not first_life(world, phase, [fault]):
+        return False
+    world.seams.faults = []
+    if fault.kind.startswith("die") or loss != "nothing":
+        world.begin()
+    lose(world, loss)
+    try:
+        next_life(world, phase, shape, loss, later)
+    except AssertionError as error:
+        said = f"{shape}, {phase.name}, {fault.kind} seam {fault.at}, lost: {loss}, then {later}"
+        raise AssertionError(f"{said}: {error}\n{world.seams.trace}") from error
+    return True
+
+
+def crashes(phase: Phase, shape: Shape, *, turns: int | None = None) -> int:
+    """Every seam, every kind of fault; of losses and times all, or so many in turn. Return how many runs."""
+    variants, runs, turn = list(product(phase.losses, LATERS)), 0, shape.number
+    with starting(phase, shape) as (world, state):
+        for seam in count(1):
+            fired = False
+            for kind in KINDS:
+                for step in range(turns or len(variants)):
+                    loss, later = variants[(turn + step) % len(variants)]
+                    happened = one_fault(world, state, phase, shape, Fault(seam, kind), loss, later)
+                    fired |= happened
+                    runs += happened
+                turn += turns or 1
+            if not fired:
+                assert seam > 5, "the loop did not go through the phase"
+                return runs
+    raise AssertionError
