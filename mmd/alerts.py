@@ -287,7 +287,7 @@ def ending(ends_at: datetime | None, windows: Iterable[Window], now: datetime) -
             source_id=None,
             subject="client_id",
             detail=f"it ends at {_utc(ends_at)}{meanwhile}",
-            next_step="make a new token in ISC and put its secret in the old one's place: it is read anew",
+            next_step="make a new token in ISC, put its secret in the old one's place, restart the daemon",
         )
     ]
 

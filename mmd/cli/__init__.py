@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 # Command: (module, what help says). The attribute is the command's name with underscores.
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "demo": ("mmd.cli.practice", "Show the whole of it on a simulated tenant, in half a minute."),
+    "demo": ("mmd.cli.practice", "Show all of it on a simulated tenant, in half a minute."),
     "simulate": ("mmd.cli.practice", "Run the simulated tenant alone, to practise on."),
     "init": ("mmd.cli.setup", "Write a commented configuration and create the database."),
-    "doctor": ("mmd.cli.setup", "Call what will be needed, read-only, and say what is missing."),
+    "doctor": ("mmd.cli.setup", "Try what will be needed, read-only, and say what is missing."),
     "run": ("mmd.cli.service", "Run the daemon in the foreground."),
-    "schedule": ("mmd.cli.schedule", "Plan windows: add, list, show, next, edit, extend, end, cancel, skip."),
+    "schedule": ("mmd.cli.schedule", "Plan windows: add, list, show, next, extend, end, cancel, …"),
     "start": ("mmd.cli.schedule", "Open a window now."),
-    "status": ("mmd.cli.status", "What is in maintenance, what is next, what is wrong; from the database."),
-    "sources": ("mmd.cli.sources", "The tenant's sources with their posture."),
-    "plan": ("mmd.cli.service", "What the next pass would do, and why; changes nothing."),
-    "reconcile": ("mmd.cli.service", "One pass now."),
+    "status": ("mmd.cli.status", "What is in maintenance, what is next, what is wrong."),
+    "sources": ("mmd.cli.sources", "The tenant's sources: in maintenance, normal, or half-way."),
+    "plan": ("mmd.cli.service", "What the daemon would do next, and why; changes nothing."),
+    "reconcile": ("mmd.cli.service", "Do once, now, what the daemon would do."),
     "zombies": ("mmd.cli.zombies", "Sources in maintenance that no window accounts for."),
-    "adopt": ("mmd.cli.rescue", "Make a window of a zombie."),
+    "adopt": ("mmd.cli.rescue", "Make a window of a source that someone else left in maintenance."),
     "restore": ("mmd.cli.rescue", "Bring one source back now."),
-    "recover": ("mmd.cli.recover", "The database is lost: rebuild it from the sources."),
-    "was": ("mmd.cli.history", "Was a source in maintenance then? With evidence; exit 0 yes, 3 no."),
-    "history": ("mmd.cli.history", "What happened: plans, requests, restorations, findings, alerts."),
-    "report": ("mmd.cli.report", "What is in maintenance, and what was: CSV, HTML or JSON."),
-    "alerts": ("mmd.cli.alerts", "What people were alerted to, and whether messages get through."),
+    "recover": ("mmd.cli.recover", "The database is lost: rebuild it from what is on the sources."),
+    "was": ("mmd.cli.history", "Whether a source was in maintenance at a time, with evidence."),
+    "history": ("mmd.cli.history", "What happened: who planned what, what was sent, found and told."),
+    "report": ("mmd.cli.report", "What is in maintenance, and what was; for auditors."),
+    "alerts": ("mmd.cli.alerts", "What people are alerted to, and whether messages get through."),
     "db": ("mmd.cli.database", "The database: upgrade, backup, check."),
     "completion": ("mmd.cli.completion", "Print the completion script for a shell."),
 }
@@ -89,9 +89,10 @@ class Lazy(click.Group):
 )
 @click.pass_context
 def cli(ctx: click.Context, config: str | None) -> None:
-    """Maintenance windows for SailPoint Identity Security Cloud sources.
+    """Maintenance windows for sources of SailPoint Identity Security Cloud.
 
-    Plan a window; the daemon enters it, holds it, and puts back exactly what it found.
+    You plan a window. When it opens, the daemon takes its sources into maintenance; when it closes, it puts
+    back exactly what it found. `mmd demo` shows it, and needs nothing.
     """
     from mmd.cli.app import App  # noqa: PLC0415 - after --help has had its chance
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmd.cli.app import config_option
+from mmd.cli.app import Group, config_option
 from mmd.cli.output import Table, emit, format_option, say
 from mmd.errors import MmdError, NotFound
 
@@ -22,7 +22,7 @@ _HEADINGS = ("KIND", "SUBJECT", "SINCE", "TOLD", "DETAIL", "NEXT STEP")
 
 
 @config_option
-@click.group(name="alerts")
+@click.group(name="alerts", cls=Group)
 def alerts() -> None:
     """See what people were alerted to, and whether messages get through."""
 
@@ -69,7 +69,7 @@ def list_alerts(app: App, form: str) -> None:
 @config_option
 @alerts.command(name="test")
 @format_option
-@click.option("--yes", is_flag=True, help="Accepted by every command that writes.")
+@click.option("--yes", is_flag=True, help="Taken by every command that writes; nothing is asked here.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent to, and send nothing.")
 @click.pass_obj
 def test(app: App, form: str, *, yes: bool, dry_run: bool) -> None:

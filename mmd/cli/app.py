@@ -25,6 +25,26 @@ if TYPE_CHECKING:
 AnyCommand = TypeVar("AnyCommand", bound=click.Command)
 
 
+class Group(click.Group):
+    """A group that lists its commands in the order in which they are defined, each with a whole sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of a first acquaintance."""
+        del ctx
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands; click would cut their sentences off."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _sentence(one)) for name, one in self.commands.items()])
+
+
+def _sentence(command: click.Command) -> str:
+    """The first paragraph of a command's help, on one line."""
+    return " ".join((command.help or "").partition("\n\n")[0].split())
+
+
 class App:
     """One call of the command line. What is costly is made when it is first asked for."""
 

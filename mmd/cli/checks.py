@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mmd.secret import Secret
     from mmd.store import DaemonRow
 
-ADMIN_LEVELS: Final = frozenset({"ORG_ADMIN", "SOURCE_ADMIN", "SOURCE_SUBADMIN"})  # docs/isc.md §3
+ADMIN_LEVELS: Final = frozenset({"ORG_ADMIN", "SOURCE_ADMIN", "SOURCE_SUBADMIN"})  # docs/isc.md §3, §4
 EVERYTHING: Final = "sp:scopes:all"
 MANAGE: Final = "idn:sources:manage"
 SKEW_WARNING: Final = 5.0  # seconds; windows open by our clock, and ISC's schedules run by theirs
@@ -245,7 +245,9 @@ async def _sources(isc: Isc, version: str) -> list[Check]:
     except MmdError as error:
         return [failed("sources", error)]
     if not ids:
-        return [warning("sources", "ISC lists none", "a user of level SOURCE_SUBADMIN sees only some")]
+        return [
+            warning("sources", "ISC lists none", "is it the right tenant, and may the user see its sources?")
+        ]
     return [
         ok("sources", f"{len(ids)} listed, by API version {version}"),
         await _attempt("schedules", _schedules(isc, ids[0])),
@@ -315,7 +317,9 @@ def expiry(own: Sequence[Mapping[str, Json]], now: datetime) -> Check:
         return skipped("token expiry", "ISC's date of it cannot be read")
     said = f"the personal access token ends on {str(end)[:10]}, in {left.days} days"
     if left < EXPIRY_WARNING:
-        return warning("token expiry", said, "make a new one in time; a changed secret file is seen at once")
+        return warning(
+            "token expiry", said, "make a new one in time; docs/operations.md says how to change over"
+        )
     return ok("token expiry", said)
 
 
@@ -347,6 +351,8 @@ def _least(scopes: Collection[str], levels: Collection[str]) -> Check:
     if EVERYTHING in scopes:
         hint = f"mmd needs {MANAGE}; idn:org-configs:read and sp:my-personal-access-tokens:read are useful"
         return warning("rights", f"the token may do everything ({EVERYTHING})", hint)
+    if levels == {"SOURCE_SUBADMIN"}:
+        return warning("rights", "ISC refuses a SOURCE_SUBADMIN the list of sources", "take a SOURCE_ADMIN")
     if "ORG_ADMIN" in levels:
         return warning("rights", "the user is of level ORG_ADMIN", "SOURCE_ADMIN is enough for windows")
     said = ", ".join(sorted({*scopes, *levels}))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmd.cli.app import config_option
+from mmd.cli.app import Group, config_option
 from mmd.cli.output import progress, progress_done, say
 from mmd.errors import NotFound
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 @config_option
-@click.group(name="db")
+@click.group(name="db", cls=Group)
 def db() -> None:
     """Look after the database. It knows how to put every source back: keep a backup elsewhere."""
 
 
 @config_option
 @db.command(name="upgrade")
-@click.option("--yes", is_flag=True, help="Accepted by every command that writes.")
+@click.option("--yes", is_flag=True, help="Taken by every command that writes; nothing is asked here.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.pass_obj
 def upgrade(app: App, *, yes: bool, dry_run: bool) -> None:
@@ -49,7 +49,7 @@ def upgrade(app: App, *, yes: bool, dry_run: bool) -> None:
 @config_option
 @db.command(name="backup")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--yes", is_flag=True, help="Accepted by every command that writes.")
+@click.option("--yes", is_flag=True, help="Taken by every command that writes; nothing is asked here.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.pass_obj
 def backup(app: App, file: Path, *, yes: bool, dry_run: bool) -> None:

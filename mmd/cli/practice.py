@@ -24,8 +24,14 @@ def _rate(_ctx: click.Context, _parameter: click.Parameter, text: str | None) ->
 
 
 @click.command(name="simulate")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen; else any free port.")
-@click.option("--sources", type=click.IntRange(0, 50_000), default=12, help="How many; else 12.")
+@click.option(
+    "--port",
+    metavar="N",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Where to listen; else any free port.",
+)
+@click.option("--sources", metavar="N", type=click.IntRange(0, 50_000), default=12, help="How many; else 12.")
 @click.option(
     "--latency", metavar="S", type=click.FloatRange(0, 60), default=0.0, help="Seconds to each answer."
 )

@@ -40,10 +40,12 @@ class Found:
 @click.option("--dry-run", is_flag=True, help="Say what would be recovered, and write nothing.")
 @click.pass_obj
 def recover(app: App, form: str, *, accept_unsigned: bool, yes: bool, dry_run: bool) -> None:
-    """Rebuild windows and snapshots from the escrows on the sources, and restore what is overdue.
+    """Rebuild the database from the escrows on the sources, and restore what is overdue.
 
-    Run it where the database is lost, or was restored from a backup that is older than what is in
-    maintenance now. Only what was in maintenance is told by the sources: plan repeating windows anew.
+    An escrow is the second copy of what a source looked like; mmd keeps it on the source for as long as it
+    is in maintenance. Run this where the database is lost, or was restored from a backup that is older than
+    what is in maintenance now. Only what was in maintenance is told by the sources: plan repeating windows
+    anew.
     """
     found = asyncio.run(_recovered(app, accept_unsigned=accept_unsigned, yes=yes, dry_run=dry_run))
     rows = [

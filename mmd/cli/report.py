@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 @config_option
 @click.command(name="report")
 @click.option(
-    "--format", "form", type=click.Choice(("csv", "html", "json")), default="csv", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(("csv", "html", "json")),
+    default="csv",
+    show_default=True,
+    help="For the auditor's table, for people, or for programs.",
 )
 @click.option(
-    "--since", metavar="T", help="The beginning of the period (default: [reports] every before its end)."
+    "--since", metavar="T", help="The beginning of the period; else [reports] every before its end."
 )
-@click.option("--until", metavar="T", help="Its end (default: now).")
+@click.option("--until", metavar="T", help="The end of the period; else now.")
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a file, whole or not at all."
 )

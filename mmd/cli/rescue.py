@@ -44,7 +44,9 @@ def told_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="FLAG=VALUE",
             help="enableProvisioningFeature or disable_health_check before: true, false or absent.",
         ),
-        click.option("--features", metavar="A,B,…", help="The features before, or `none`."),
+        click.option(
+            "--features", metavar="A,B,…", help="Its features before, with commas between; or `none`."
+        ),
     ):
         command = option(command)
     return command
@@ -83,7 +85,8 @@ def told(features: str | None, flags: Sequence[str], *, accept_unsigned: bool) -
 def restore(app: App, /, source: str, *, yes: bool, dry_run: bool, **before: Any) -> None:  # noqa: ANN401 - `told` types them
     """Bring SOURCE back now: from the database's snapshot, else its escrow, else the forum's stored crons.
 
-    Open windows go on for their other sources, and leave this one alone.
+    What nothing remembers is asked for, never guessed: --features, and --set for the two flags. Open windows
+    go on for their other sources, and leave this one alone.
     """
     said, source = told(**before), sentence("source", source)
     with app.store() as store:
@@ -245,9 +248,9 @@ def _is_back(store: Store, held: Held) -> bool:
 @click.argument("source", shell_complete=complete_source)
 @click.option("--for", "lasts", metavar="D", help="How long it stays in maintenance from now.")
 @click.option("--until", "end", metavar="T", help="Until when it stays in maintenance.")
-@click.option("--reason", metavar="TEXT", required=True, help="Why; people and auditors read it.")
+@click.option("--reason", metavar="TEXT", required=True, help="Why, for everybody who will ask.")
 @click.option("--tz", "zone", metavar="ZONE", help="The time zone of --until.")
-@click.option("--ticket", metavar="ID", default="", help="The change's number.")
+@click.option("--ticket", metavar="ID", default="", help="The change or ticket it belongs to.")
 @click.option("--owner", metavar="WHO", default="", help="Who answers for it.")
 @told_options
 @format_option
@@ -255,7 +258,11 @@ def _is_back(store: Store, held: Held) -> bool:
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.pass_obj
 def adopt(app: App, /, source: str, *, yes: bool, dry_run: bool, **asked: Any) -> None:  # noqa: ANN401 - Asked types them
-    """Make a window of a source that is in maintenance by someone else's hand; at its end it is restored."""
+    """Make a window of a source that someone else put into maintenance; at its end it is restored.
+
+    What to restore comes from its escrow, else from the forum's stored crons. What nothing remembers is asked
+    for, never guessed: --features, and --set for the two flags.
+    """
     from mmd.cli.schedule import Asked, draft, show_windows  # noqa: PLC0415 - as above
 
     before = told(

@@ -10,7 +10,7 @@ import click
 
 from mmd import config
 from mmd.amend import Edit, cancel, edit, end, extend, settle, skip
-from mmd.cli.app import config_option
+from mmd.cli.app import Group, config_option
 from mmd.cli.completion import complete_source, complete_window
 from mmd.cli.output import Table, emit, format_option, say
 from mmd.cli.resolve import Candidate, find_window, parse_match, pick, resolve
@@ -50,6 +50,11 @@ if TYPE_CHECKING:
 _SHORT: Final = timedelta(seconds=60)  # a window of seconds is allowed, with a warning
 _LONG: Final = timedelta(seconds=10)  # entering that takes longer than this is worth telling beforehand
 _NOTES: Final = 5  # of one kind; more would hide the plan
+_TIMES: Final = """T is a time: "2026-12-01 22:00" (in --tz, else the configured zone), RFC 3339 with an
+offset, now, +30m, 22:00 (the next), "tomorrow 22:00", "sat 02:00".
+
+D is a duration, in elapsed time: 30s, 90m, 2h, 1h30m, 2d, PT2H.
+"""
 _NO_REASON: Final = "the reason is empty"
 _WHY: Final = "say why: it is what people read in alerts and reports"
 _HEADINGS: Final = ("ID", "STATE", "OPENS", "CLOSES", "REPEAT", "SOURCES", "REASON")
@@ -59,16 +64,12 @@ _MATCH: Final = (
 
 
 @config_option
-@click.group(name="schedule")
+@click.group(name="schedule", cls=Group)
 def schedule() -> None:
     """Plan maintenance windows.
 
-    T is a time: "2026-12-01 22:00" (in --tz, else the configured zone), RFC 3339 with an offset, now, +30m,
-    22:00 (the next), "tomorrow 22:00", "sat 02:00".
-
-    D is a duration: 30s, 90m, 2h, 1h30m, 2d, PT2H.
-
-    ID is a window's id, or the beginning of one that no other has.
+    ID is a window's id, or the beginning of one that no other has. `mmd schedule add --help` explains times
+    and durations.
     """
 
 
@@ -91,14 +92,16 @@ def _planning(command: Callable[..., Any]) -> Callable[..., Any]:
     treatments = click.Choice([item.value for item in reversed(Treatment)])
     command = _writing(command)
     for option in (
-        click.option("--treatment", type=treatments, help="What maintenance means (default: configured)."),
+        click.option(
+            "--treatment", type=treatments, help="What maintenance does to a source; else as configured."
+        ),
         click.option("--owner", metavar="WHO", default="", help="Who answers for it."),
         click.option("--ticket", metavar="ID", default="", help="The change or ticket it belongs to."),
         click.option("--until", metavar="T", help="The last time at which a repeat may open."),
-        click.option("--repeat", metavar="RRULE", help="How it repeats: FREQ=WEEKLY;BYDAY=SA"),
+        click.option("--repeat", metavar="RRULE", help='How it repeats, in quotes: "FREQ=WEEKLY;BYDAY=SA".'),
         click.option("--tz", "zone", metavar="ZONE", help="The time zone, such as Europe/Berlin."),
         click.option("--reason", metavar="TEXT", required=True, help="Why, for everybody who will ask."),
-        click.option("--for", "lasts", metavar="D", help="How long, in elapsed time."),
+        click.option("--for", "lasts", metavar="D", help="How long it lasts."),
         click.option("--end", metavar="T", help="When it closes."),
         click.option("--match", metavar="EXPR", help=_MATCH),
         click.argument("source", nargs=-1, shell_complete=complete_source),
@@ -132,21 +135,21 @@ class Asked:
 
 
 @config_option
-@schedule.command(name="add")
+@schedule.command(name="add", epilog=_TIMES)
 @click.option("--start", metavar="T", required=True, help="When it opens.")
 @_planning
 @click.pass_obj
 def add(app: App, /, **asked: Any) -> None:  # noqa: ANN401 - the options, which Asked types
-    """Plan a window for every SOURCE: an id, an exact name, or a glob such as "HR *"."""
+    """Plan a window for each SOURCE: an id, an exact name, or a glob such as "HR *"."""
     plan_window(app, Asked(**asked))
 
 
 @config_option
-@click.command(name="start")
+@click.command(name="start", epilog=_TIMES)
 @_planning
 @click.pass_obj
 def start(app: App, /, **asked: Any) -> None:  # noqa: ANN401 - the options, which Asked types
-    """Open a window now for every SOURCE: an id, an exact name, or a glob such as "HR *"."""
+    """Open a window now for each SOURCE: an id, an exact name, or a glob such as "HR *"."""
     plan_window(app, Asked(start="now", **asked))
 
 
@@ -379,7 +382,9 @@ def _in_words(window: Window, item: Occurrence) -> str:
 @config_option
 @schedule.command(name="next")
 @click.argument("window_id", metavar="[ID]", required=False, shell_complete=complete_window)
-@click.option("-n", "limit", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many.")
+@click.option(
+    "-n", "limit", metavar="N", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many."
+)
 @format_option
 @click.pass_obj
 def next_(app: App, window_id: str | None, limit: int, form: str) -> None:
@@ -490,11 +495,11 @@ def _key(window: Window, text: str, now: datetime) -> str:
 
 
 @config_option
-@schedule.command(name="edit")
+@schedule.command(name="edit", epilog=_TIMES)
 @_window
 @click.option("--start", metavar="T", help="When it opens (a repeat: from when it counts).")
 @click.option("--end", metavar="T", help="When it closes.")
-@click.option("--for", "lasts", metavar="D", help="How long, in elapsed time.")
+@click.option("--for", "lasts", metavar="D", help="How long it lasts.")
 @click.option("--tz", "zone", metavar="ZONE", help="The time zone; without --start the local start stays.")
 @click.option("--repeat", metavar="RRULE", help="How it repeats.")
 @click.option("--until", metavar="T", help="The last time at which a repeat may open.")

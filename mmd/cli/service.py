@@ -136,7 +136,7 @@ async def _planned(app: App) -> list[Action]:
 @config_option
 @click.command(name="reconcile")
 @format_option
-@click.option("--yes", is_flag=True, help="Accepted by every command that writes.")
+@click.option("--yes", is_flag=True, help="Taken by every command that writes; nothing is asked here.")
 @click.option("--dry-run", is_flag=True, help="The same as `mmd plan`.")
 @click.pass_obj
 @click.pass_context

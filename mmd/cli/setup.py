@@ -31,15 +31,21 @@ SECRET_FILE: Final = "client_secret"  # noqa: S105 - a file's name
 @config_option
 @click.command(name="init")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--tenant", metavar="NAME", default="", help="acme, of https://acme.identitynow.com.")
+@click.option(
+    "--tenant",
+    metavar="NAME",
+    default="",
+    help="acme for https://acme.identitynow.com; or where its API is, as https://…",
+)
 @click.option("--client-id", metavar="ID", default="", help="The id of the personal access token.")
-@click.option("--yes", is_flag=True, help="Accepted by every command that writes.")
+@click.option("--yes", is_flag=True, help="Taken by every command that writes; nothing is asked here.")
 @click.option("--dry-run", is_flag=True, help="Print the configuration, and write nothing.")
 @click.pass_obj
 def init(app: App, file: Path | None, tenant: str, client_id: str, *, yes: bool, dry_run: bool) -> None:
-    """Write a commented configuration to FILE (./mmd.toml) and create the database it names.
+    """Write a commented configuration to FILE and create the database it names.
 
-    What is there already is never overwritten.
+    FILE is $MMD_CONFIG, or mmd.toml in this folder, where it is not given. What is there already is never
+    overwritten.
     """
     del yes
     path = _target(file or app.config_file)
@@ -129,7 +135,7 @@ def _is_found(path: Path) -> bool:
 @format_option
 @click.pass_context
 def doctor(ctx: click.Context, form: str) -> None:
-    """Call what will be needed, read-only, and say what is missing.
+    """Try what will be needed, read-only, and say what is missing.
 
     Exits with 5 for credentials and rights, 6 where the tenant is not reached, 2 for the configuration, 1 for
     anything else that does not work; warnings do not count.

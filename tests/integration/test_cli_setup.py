@@ -405,6 +405,7 @@ def test_the_end_of_a_token_is_seen_in_time(token: dict[str, Any], status: Statu
         ({"scope": "idn:sources:manage sp:scopes:default"}, Status.OK, Status.OK),
         ({"scope": ["idn:sources:read"], "authorities": ["SOURCE_ADMIN"]}, Status.OK, Status.FAILED),
         ({"scope": ["read", "write"], "authorities": ["ORG_ADMIN"]}, Status.WARNING, Status.SKIPPED),
+        ({"scope": ["idn:sources:manage"], "authorities": ["SOURCE_SUBADMIN"]}, Status.WARNING, Status.OK),
     ],
 )
 def test_rights_are_what_the_token_tells(claims: dict[str, Any], least: Status, write: Status) -> None:
