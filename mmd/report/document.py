@@ -1,4 +1,4 @@
-"""The report as JSON (design/contract.md, "report json"). Pure."""
+"""The report as JSON (docs/contract.md, "report json"). Pure."""
 
 from __future__ import annotations
 
