@@ -1,0 +1,151 @@
+"""Starts mmd again and again without importing it again: a program, and the class that talks to it.
+
+Each life is a process of its own, made by fork(2) from one that has everything imported, so that it begins
+within milliseconds and hundreds fit into a minute. What it then does is the real command line's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+MODULES = (
+    "cli.schedule",
+    "cli.service",
+    "cli.workshop",
+    "daemon",
+    "desk",
+    "isc",
+    "notify",
+    "publish",
+    "store",
+)
+
+
+class Forker:
+    """Runs one life after the other; use one per thread."""
+
+    def __init__(self, *prefix: str) -> None:
+        """Start the program; `prefix` is what to start it through, such as strace or faketime."""
+        self._process = subprocess.Popen(
+            [*prefix, sys.executable, "-c", "import forker; forker.serve()"],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.pid = self._hear()  # 0: everything is imported
+        self.born = threading.Event()
+        self.alive = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.alive:  # a test has failed
+            os.kill(self.pid, signal.SIGKILL)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def begin(self, *arguments: str, log: Path, environment: Mapping[str, str]) -> int:
+        """Start a life; return its process id."""
+        self.born.clear()
+        self._say({"arguments": arguments, "log": str(log), "environment": dict(environment)})
+        self.pid, self.alive = self._hear(), True
+        self.born.set()
+        return self.pid
+
+    def end(self) -> int:
+        """Wait for the life's end; return its exit code, negative for a signal."""
+        code = self._hear()
+        self.alive = False
+        return code
+
+    def kill(self, number: int) -> Callable[[], None]:
+        """Return what sends the present life a signal, once there is one."""
+
+        def send() -> None:
+            assert self.born.wait(10)
+            os.kill(self.pid, number)
+
+        return send
+
+    def _say(self, order: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+
+    def _hear(self) -> int:
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline())
+
+
+def side_by_side(run: Callable[[Forker, T], None], items: Iterable[T], *, forkers: int = 8) -> None:
+    """Run each item with a forker of its own, so many at a time; the first failure is raised."""
+    idle: SimpleQueue[Forker] = SimpleQueue()
+
+    def borrow(item: T) -> None:
+        forker = idle.get()
+        try:
+            run(forker, item)
+        finally:
+            if forker.alive:  # it has failed
+                forker.kill(signal.SIGKILL)()
+                forker.end()
+            idle.put(forker)
+
+    with ExitStack() as stack, ThreadPoolExecutor(forkers) as pool:
+        for _ in range(forkers):
+            idle.put(stack.enter_context(Forker()))
+        list(pool.map(borrow, items))
+
+
+def serve() -> None:
+    """Read orders until there are none; answer each with a process id and then an exit code."""
+    for module in MODULES:
+        importlib.import_module(f"mmd.{module}")
+    print(0, flush=True)  # noqa: T201 - ready
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            live(order)
+        print(pid, flush=True)  # noqa: T201 - the answer
+        _, status = os.waitpid(pid, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 - as above
+
+
+def live(order: dict[str, Any]) -> None:
+    """Be mmd until its end."""
+    from mmd.cli import main  # noqa: PLC0415 - what starts this program only talks to it
+
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for old, new in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(old, new)
+    os.environ.update(order["environment"])
+    code: Any = 1
+    try:
+        main(list(order["arguments"]))
+    except SystemExit as left:
+        code = left.code
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0)
