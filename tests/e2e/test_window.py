@@ -1,4 +1,4 @@
-"""A window puts sources into maintenance and back, by itself: real processes, a real socket, a real database."""
+"""A window puts sources into maintenance and back, by itself: real processes, a real socket, a real file."""
 
 from __future__ import annotations
 
