@@ -276,12 +276,15 @@ def must_be_new(target: Path) -> None:
 
 
 def rows(path: Path) -> dict[str, int]:
-    """Return how many rows each table has, whatever the schema."""
-    tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+    """Return how many rows each of the tables has that there are, whatever the schema."""
+    count = sa.select(sa.func.count())
     with closing(sqlite3.connect(path)) as connection:
-        names = [name for (name,) in connection.execute(tables)]
-        counts = (connection.execute(f'SELECT count(*) FROM "{name}"') for name in names)  # noqa: S608 - a table's name
-        return {name: count.fetchone()[0] for name, count in zip(names, counts, strict=True)}
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+        return {
+            table.name: connection.execute(str(count.select_from(table))).fetchone()[0]
+            for table in metadata.sorted_tables
+            if table.name in there
+        }
 
 
 def check(path: Path) -> list[str]:
