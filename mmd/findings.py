@@ -65,18 +65,17 @@ class Rules:
 
 
 def judge(case: Case, rules: Rules, now: datetime) -> Finding | None:
-    """Say what is wrong with a source, if anything; an incomplete observation proves nothing."""
+    """Say what is wrong with a source, if anything.
+
+    What an incomplete observation does not show proves nothing; a marker or an escrow that it shows does.
+    """
     if case.held is not None:
         return _drifted(case, rules, now) if case.wanted else _late(case, rules, now)
-    if case.observed is None or not case.observed.complete:
-        return None
-    return _stray(case, case.observed, rules, now)
+    return None if case.observed is None else _stray(case, case.observed, rules, now)
 
 
 def suspicious(observed: Observation) -> bool:
     """Whether a source that mmd does not hold needs a closer look, schedules included."""
-    if not observed.complete:
-        return False
     return observed.marked or observed.escrow is not None or _left_by_the_forum(observed)
 
 
@@ -132,6 +131,8 @@ def _stray(case: Case, observed: Observation, rules: Rules, now: datetime) -> Fi
 
 
 def _both_ways(case: Case) -> str:
+    if case.observed is not None and not case.observed.complete:
+        return "ISC does not show all of this source, so mmd changes nothing there: take the flag off by hand"
     known = case.observed is not None and case.observed.features
     values = "" if known else " --features …"
     return (
@@ -165,6 +166,8 @@ def _first_window(escrow: Escrow | None) -> str | None:
 
 def _left_by_the_forum(observed: Observation) -> bool:
     """No marker, but the workflow's keys, and something still switched off."""
+    if not observed.complete:
+        return False
     own = observed.attributes or {}
     keys = any(name in own for name in CRON_KEYS.values())
     return keys and not observed.marked and (alike(own.get(HEALTH_FLAG), True) or not observed.features)

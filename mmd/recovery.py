@@ -67,11 +67,16 @@ def remembered(observed: Observation, told: Told, *, key: bytes, new_id: str, no
 
     Raises:
         NotFound: it is not in maintenance.
-        Conflict: its escrow cannot be believed.
+        Conflict: its escrow cannot be believed, or ISC does not show all of it.
         Refused: something is not known and was not told.
     """
     if not suspicious(observed):
         raise NotFound(f"{observed.name} is not in maintenance", hint="`mmd zombies` lists what is")
+    if not observed.complete:
+        raise Conflict(
+            f"ISC does not show all of {observed.name}, and mmd changes nothing that it does not see",
+            hint="take its flag of maintenance off where it was set",
+        )
     if observed.escrow is not None:
         return from_escrow(observed, key, accept_unsigned=told.accept_unsigned)
     return _from_keys(observed, told, new_id, now)
