@@ -170,6 +170,8 @@ def decide(case: Case, *, interference: Interference = Interference.ENFORCE) -> 
         verb, reason = _reenter(case, reason, interference)
     elif verb is Verb.WAIT and _outgrown(case):
         verb, reason = Verb.REENTER, "its windows have changed"
+    elif verb is Verb.WAIT and _unverified(case):
+        verb, reason = Verb.REENTER, "in maintenance, and not verified yet"
     return Action(
         verb=verb,
         source_id=case.source_id,
@@ -221,6 +223,17 @@ def _outgrown(case: Case) -> bool:
         return False
     moved = _until(case.claims) != _until(case.held.claims)
     return moved or case.treatment is not case.held.snapshot.treatment
+
+
+def _unverified(case: Case) -> bool:
+    """Whether nobody has verified yet what entering did: killed before that, or recalled from an escrow."""
+    held = case.held
+    return (
+        held is not None
+        and held.entered_at is None
+        and case.posture is Posture.MAINTENANCE
+        and bool(case.wanted)
+    )
 
 
 def _until(claims: tuple[Claim, ...]) -> datetime | None:
