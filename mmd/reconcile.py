@@ -7,6 +7,7 @@ pass never fails as a whole because of one source: what went wrong there is an o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -22,7 +23,7 @@ from mmd.store import Entry, Sighting
 from mmd.windows import begun, next_boundary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from mmd.effects import Effects
     from mmd.isc import Isc
@@ -34,6 +35,7 @@ VERIFY_AFTER: Final = timedelta(seconds=1)  # the pass that sees what this one d
 BACKOFF: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # seconds, by failures in a row of one source
 LOOK_BACK: Final = timedelta(days=31)  # how far back a missed occurrence is still noticed
 LOOK_AHEAD: Final = timedelta(days=2)  # what begins later is not read, and a pass comes before it does
+LATE: Final = timedelta(minutes=15)  # how long after a release an unanswered request may still be carried out
 SCHEDULES_READ: Final = 20  # held sources whose schedules are read in one pass, in turn
 
 
@@ -121,19 +123,25 @@ class Reconciler:
         self._trouble: dict[str, Trouble] = {}
         self._turns = Turns()
         self._claimed_until: datetime | None = None
+        self._unwritten: MmdError | None = None
         self.stopping = False
 
     async def run(self, *, hold_enters: bool = False) -> Report:
         """One pass. With `hold_enters` nothing new is entered: the clock is not to be trusted."""
         now = self._now()
+        self._unwritten = None
         gathered = await self.gather(now)
         actions = plan(gathered.cases, interference=self._rules.interference)
         due = [action for action in actions if self._is_due(action, now, hold_enters=hold_enters)]
         self._release(due)
         outcomes = await self._apply(due)
-        self._see(gathered, actions, outcomes)
+        with self._noting():
+            self._see(gathered, actions, outcomes)
         return Report(
-            at=now, outcomes=outcomes, error=gathered.error, again_at=self._again(gathered, outcomes, now)
+            at=now,
+            outcomes=outcomes,
+            error=gathered.error or self._unwritten,
+            again_at=self._again(gathered, outcomes, now),
         )
 
     async def plan(self) -> tuple[tuple[Action, ...], MmdError | None]:
@@ -146,7 +154,9 @@ class Reconciler:
 
     async def gather(self, now: datetime, *, record: bool = True) -> Gathered:
         """Bring together what is planned, what is held, and what is seen."""
-        windows = self._store.plans.current(now, since=LOOK_BACK, ahead=self._rules.pace.longest + LOOK_AHEAD)
+        unclaimed = now - (self._claimed_until or now - LOOK_BACK) if record else timedelta(0)
+        ahead = self._rules.pace.longest + LOOK_AHEAD
+        windows = self._store.plans.current(now, since=max(unclaimed, timedelta(0)), ahead=ahead)
         if record:
             windows = self._claim(windows, now)
         exemptions = self._store.plans.exemptions(windows)
@@ -154,7 +164,9 @@ class Reconciler:
         held = self._store.holds.held()
         watch = {name: pair for name, pair in self._store.holds.to_watch(now).items() if name not in held}
         observed, error = await self._observe({*open_now, *held, *watch})
-        observed = await self._with_schedules(observed, [name for name in held if name in open_now], now)
+        turn = [name for name in held if name in open_now and name in observed]
+        looked_at = [*self._turns.next(turn, now, self._sweep), *(name for name in watch if name in observed)]
+        observed = await self._with_schedules(observed, looked_at, now)
         if record:
             held |= self._rewatch(watch, observed, now)
             held |= self._recalled(observed, held)
@@ -178,8 +190,8 @@ class Reconciler:
         since = self._claimed_until or now - LOOK_BACK
         new = {window.id: begun(window, since, now) for window in windows}
         found = [item for items in new.values() for item in items]
-        self._claimed_until = now
         if not found:
+            self._claimed_until = now
             return windows
         kinds = {item: "occurrence.begun" if item.closes_at > now else "occurrence.missed" for item in found}
         entries = [
@@ -196,7 +208,9 @@ class Reconciler:
             )
             for item, kind in kinds.items()
         ]
-        self._store.plans.record(found, entries)
+        with self._noting():
+            self._store.plans.record(found, entries)
+            self._claimed_until = now
         return [
             replace(window, recorded=(*window.recorded, *new[window.id])) if new[window.id] else window
             for window in windows
@@ -241,12 +255,12 @@ class Reconciler:
     async def _with_schedules(
         self, seen: dict[str, Observation], source_ids: Collection[str], now: datetime
     ) -> dict[str, Observation]:
-        """Read the schedules of some held sources, in turn: one that came back shows nowhere else."""
-        turn = self._turns.next([name for name in source_ids if name in seen], now, self._sweep)
+        """Read the schedules of some sources: one that came back, or is gone, shows nowhere else."""
         found = await asyncio.gather(
-            *(self._isc.schedules(name, priority=Priority.SWEEP) for name in turn), return_exceptions=True
+            *(self._isc.schedules(name, priority=Priority.SWEEP) for name in source_ids),
+            return_exceptions=True,
         )
-        for name, schedules in zip(turn, found, strict=True):
+        for name, schedules in zip(source_ids, found, strict=True):
             if isinstance(schedules, dict):
                 self._turns.read_at[name] = now
                 seen[name] = replace(seen[name], schedules=schedules)
@@ -264,15 +278,29 @@ class Reconciler:
         again: dict[str, Held] = {}
         for source_id, (last, released_at) in watch.items():
             seen = observed.get(source_id)
-            if seen is None or not seen.complete:
+            if seen is None or not seen.complete or seen.schedules is None:
                 continue
-            if left_behind(seen, last):
+            if left_behind(seen, last) or self._done_late(seen, last, released_at, now):
                 reason: dict[str, Json] = {"reason": "mmd's own values are on a source that was restored"}
-                self._store.holds.reopen(last.snapshot.id, self._entry("reopened", last, reason))
+                with self._noting():
+                    self._store.holds.reopen(last.snapshot.id, self._entry("reopened", last, reason))
                 again[source_id] = replace(last, restored_at=None)
             else:
-                self._store.holds.watched(last.snapshot.id, released_at, now)
+                with self._noting():
+                    self._store.holds.watched(last.snapshot.id, released_at, now)
         return again
+
+    def _done_late(self, seen: Observation, last: Held, released_at: datetime, now: datetime) -> bool:
+        """Whether what is amiss may come of a request of mmd's own that was carried out after the release."""
+        gone = last.snapshot.after.schedules.keys() - (seen.schedules or {}).keys()
+        signs = [f"DELETE schedule {kind}" for kind in gone] + ["PATCH treatment"] * seen.marked
+        if not signs:
+            return False
+        entries = self._store.journal.read(
+            source_id=last.snapshot.source_id, since=last.snapshot.taken_at, kinds=("intent", "outcome")
+        )
+        own = [entry for entry in entries if entry.body.get("snapshot") == last.snapshot.id]
+        return any(is_late(own, request, released_at, now) for request in signs)
 
     def _recalled(self, observed: Mapping[str, Observation], held: Mapping[str, Held]) -> dict[str, Held]:
         """Believe a newer escrow over an older database: a backup was restored (docs/reliability.md F6s).
@@ -287,7 +315,8 @@ class Reconciler:
                 continue
             if any(self._store.plans.get(claim.window_id) for claim in escrow.claims):
                 item = Held(snapshot=escrow.snapshot, claims=escrow.claims, text=str(seen.escrow))
-                self._recall(item, held.get(source_id))
+                with self._noting():
+                    self._recall(item, held.get(source_id))
                 found[source_id] = item
         return found
 
@@ -312,7 +341,8 @@ class Reconciler:
             if action.verb is Verb.RELEASE and action.case.held is not None:
                 held = action.case.held
                 entry = self._entry("released", held, {"reason": action.reason})
-                self._store.holds.release(held.snapshot.id, entry)
+                with self._noting():
+                    self._store.holds.release(held.snapshot.id, entry)
 
     async def _apply(self, actions: Iterable[Action]) -> tuple[Outcome, ...]:
         attempts = [self._attempt(action, rank) for rank, action in enumerate(actions)]
@@ -358,12 +388,21 @@ class Reconciler:
             "error": error.message,
         }
         entry = Entry(at=self._now(), kind="failed", actor=self._actor, source_id=action.source_id, body=body)
-        if isinstance(error, Rejected) and action.verb in (Verb.ENTER, Verb.REENTER):
-            trouble.until = None  # what was done already is undone at once
-            out = [(window.id, item.key, action.source_id) for window, item in action.case.wanted]
-            self._store.plans.exempt(out, reason=f"ISC refused: {error.message}", entry=entry)
-        else:
-            self._store.journal.write(entry)
+        with self._noting():
+            if isinstance(error, Rejected) and action.verb in (Verb.ENTER, Verb.REENTER):
+                out = [(window.id, item.key, action.source_id) for window, item in action.case.wanted]
+                self._store.plans.exempt(out, reason=f"ISC refused: {error.message}", entry=entry)
+                trouble.until = None  # what was done already is undone at once
+            else:
+                self._store.journal.write(entry)
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Write what tells of a pass. A database that takes nothing must not keep a source from going back."""
+        try:
+            yield
+        except MmdError as error:
+            self._unwritten = self._unwritten or error
 
     # -- afterwards
     # ---------------------------------------------------------------------------------------------
@@ -434,6 +473,19 @@ class Reconciler:
             window_id=held.claims[0].window_id if held.claims else None,
             body={"snapshot": held.snapshot.id, "name": held.snapshot.source_name, **body},
         )
+
+
+def is_late(entries: Iterable[Entry], request: str, released_at: datetime, now: datetime) -> bool:
+    """Whether the last request of a kind may have been carried out after the release.
+
+    Either its answer came after it, or there never was one: then it may lie about on the network, though not
+    for long.
+    """
+    mine = [entry for entry in entries if entry.body.get("request") == request]
+    if not mine:
+        return False
+    answered = mine[-1].kind == "outcome"
+    return mine[-1].at > released_at if answered else now - released_at < LATE
 
 
 def left_behind(seen: Observation, last: Held) -> bool:

@@ -175,7 +175,8 @@ class Sweeper:
         self, started: datetime, found: Sequence[Finding], tally: _Tally, *, complete: bool
     ) -> None:
         now = self._now()
-        drift = [item for item in self._store.findings.open().values() if item.kind not in ZOMBIES]
+        held, known = self._store.holds.held(), self._store.findings.open().values()
+        drift = [item for item in known if item.kind not in ZOMBIES and item.source_id in held]
         judged = None if complete else frozenset[str]()  # drift inside a window is for the passes to judge
         self._store.findings.update([*drift, *found], judged=judged, now=now, actor=self._actor)
         if complete:

@@ -17,8 +17,8 @@ import json
 import pickle
 import sqlite3
 import tempfile
-import threading
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -117,11 +117,8 @@ def drive(doing: Coroutine[Any, Any, T]) -> T:
 
 
 def _aside(doing: Coroutine[Any, Any, T]) -> T:
-    results: list[T] = []
-    thread = threading.Thread(target=lambda: results.append(asyncio.run(doing)))
-    thread.start()
-    thread.join()
-    return results[0]
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(asyncio.run, doing).result()
 
 
 # --- the database -------------------------------------------------------------------------------------------
@@ -345,6 +342,17 @@ class State:
     expected: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process: what is gone when it dies."""
+
+    seams: Seams
+    store: Store
+    isc: Isc
+    reconciler: Reconciler
+    sweeper: Sweeper
+
+
 Values = dict[str, Any]  # what should be on a source, by the name of the field
 
 
@@ -378,12 +386,13 @@ class World:
         """Start a process: what was in memory is gone, the database and the tenant are as they were left."""
         if self.memory.raw.in_transaction:
             self.memory.raw.rollback()
-        self.seams = Seams(list(faults))
-        self.store = Store(SeamedDatabase(self.memory, self.seams))
-        self.isc = cast("Isc", NearIsc(self, self.seams))
+        self.process = self._process(Seams(list(faults)))
+
+    def _process(self, seams: Seams) -> Process:
+        store, isc = Store(SeamedDatabase(self.memory, seams)), cast("Isc", NearIsc(self, seams))
         effects = Effects(
-            self.store,
-            self.isc,
+            store,
+            isc,
             key=KEY,
             actor="mmd",
             now=self.clock.now,
@@ -391,18 +400,33 @@ class World:
             sleep=self.clock.sleep,
         )
         rules = Rules(grace=GRACE, key=KEY, interference=self.interference)
-        self.reconciler = Reconciler(
-            self.store, self.isc, effects, now=self.clock.now, actor="mmd", rules=rules
+        return Process(
+            seams=seams,
+            store=store,
+            isc=isc,
+            reconciler=Reconciler(store, isc, effects, now=self.clock.now, actor="mmd", rules=rules),
+            sweeper=Sweeper(
+                store,
+                isc,
+                rules,
+                now=self.clock.now,
+                actor="mmd",
+                every=timedelta(minutes=5),
+                restore_own=True,
+            ),
         )
-        self.sweeper = Sweeper(
-            self.store,
-            self.isc,
-            rules,
-            now=self.clock.now,
-            actor="mmd",
-            every=timedelta(minutes=5),
-            restore_own=True,
-        )
+
+    @property
+    def seams(self) -> Seams:
+        return self.process.seams
+
+    @property
+    def store(self) -> Store:
+        return self.process.store
+
+    @property
+    def reconciler(self) -> Reconciler:
+        return self.process.reconciler
 
     def close(self) -> None:
         self.memory.close()
@@ -471,7 +495,7 @@ class World:
     def sweep(self) -> Swept | None:
         """Sweep the tenant, unless the process dies of it."""
         try:
-            return drive(self.sweeper.run())
+            return drive(self.process.sweeper.run())
         except Died:
             return None
 
@@ -484,7 +508,7 @@ class World:
         return True
 
     async def _recover(self) -> None:
-        found = await search(self.store, self.isc, KEY, accept_unsigned=False, told=lambda _: None)
+        found = await search(self.store, self.process.isc, KEY, accept_unsigned=False, told=lambda _: None)
         put_on_file(self.store, found.new, now=self.clock.at, actor="test")
 
     def quiet(self, passes: int = 12) -> None:
