@@ -230,8 +230,8 @@ def _entry(size: Size, number: int, at: datetime) -> dict[str, Any]:
 
 
 def _opened(size: Size, number: int, now: datetime) -> datetime:
-    """Return when a window of the past opened: evenly over the years, the last one a month ago."""
-    return (now - YEARS + (YEARS - timedelta(days=30)) * (number / size.past)).replace(microsecond=0)
+    """Return when a window of the past opened: evenly over the years, up to an hour and more ago."""
+    return (now - YEARS + (YEARS - 2 * _HOUR) * (number / size.past)).replace(microsecond=0)
 
 
 def _local(at: datetime) -> str:

@@ -21,6 +21,8 @@ def upgrade() -> None:
         "INSERT INTO alias (name, source_id) SELECT name, source_id FROM observation UNION "
         "SELECT json_extract(body, '$.name'), source_id FROM journal WHERE kind = 'seen'"
     )
+    op.drop_index("window_over", "window")
+    op.create_index("window_over", "window", ["over_at", "starts_local"], unique=False)
     op.create_index("occurrence_opens", "occurrence", ["window_id", "opens_at"], unique=False)
     op.create_index("window_source_name", "window_source", ["source_name"], unique=False)
     op.create_index("snapshot_name", "snapshot", ["source_name"], unique=False)

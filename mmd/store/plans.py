@@ -32,11 +32,17 @@ _NO_VALUES: Final[Mapping[str, object]] = {}
 _ALIVE: Final = sa.select(window).where(
     sa.or_(window.c.over_at.is_(None), window.c.over_at > sa.bindparam("after"))
 )
-# May open before an instant: by the first local start, or by what is on file, because an edit may have moved
-# the start since.
-_BEGINS: Final = sa.or_(
-    window.c.starts_local < sa.bindparam("local"),
-    sa.exists().where(occurrence.c.window_id == window.c.id, occurrence.c.opens_at < sa.bindparam("before")),
+# Those that may open before an instant: by the first local start, or by what is on file, because an edit may
+# have moved the start since.
+_NEAR: Final = _ALIVE.where(
+    sa.or_(
+        window.c.starts_local < sa.bindparam("local"),
+        window.c.id.in_(
+            sa.select(occurrence.c.window_id).where(
+                occurrence.c.closes_at > sa.bindparam("after"), occurrence.c.opens_at < sa.bindparam("before")
+            )
+        ),
+    )
 )
 _SOURCES: Final = sa.select(window_source).where(
     window_source.c.window_id.in_(sa.bindparam("ids", expanding=True))
@@ -99,8 +105,7 @@ class Plans:
 
         With `ahead`, without those that begin later than that: plans for next year cost nothing today.
         """
-        query = _ALIVE if ahead is None else _ALIVE.where(_BEGINS)
-        values = {"after": now - since} | ({} if ahead is None else _before(now + ahead))
+        query, values = _alive(now - since, None if ahead is None else now + ahead)
         return self._load(query, values, recorded_since=now - since)
 
     def ids(self, prefix: str) -> list[str]:
@@ -118,12 +123,9 @@ class Plans:
     ) -> list[Window]:
         """Return all windows, or those that name one of the sources, and are not over `after` an instant.
 
-        With `before`, without those that begin later.
+        With `before` as well, without those that begin later than that.
         """
-        query = sa.select(window) if after is None else _ALIVE
-        values: dict[str, object] = {} if after is None else {"after": after}
-        if before is not None:
-            query, values = query.where(_BEGINS), values | _before(before)
+        query, values = _alive(after, before)
         if sources is not None:
             chosen = sa.select(window_source.c.window_id).where(window_source.c.source_id.in_(sources))
             query = query.where(window.c.id.in_(chosen))
@@ -185,8 +187,14 @@ class Plans:
         return rows
 
 
-def _before(at: datetime) -> dict[str, object]:
-    return {"before": at, "local": (at.astimezone(UTC) + _ZONES).replace(tzinfo=None).isoformat()}
+def _alive(after: datetime | None, before: datetime | None) -> tuple[sa.Select[Any], dict[str, object]]:
+    """Return the query for windows that are not over after an instant, and may open before another."""
+    if after is None:
+        return sa.select(window), {}
+    if before is None:
+        return _ALIVE, {"after": after}
+    local = (before.astimezone(UTC) + _ZONES).replace(tzinfo=None).isoformat()
+    return _NEAR, {"after": after, "before": before, "local": local}
 
 
 def _record(connection: sa.Connection, recorded: Iterable[Occurrence]) -> None:

@@ -65,7 +65,7 @@ window: Final = sa.Table(
     # before it.
     sa.Column("over_at", Instant),
 )
-sa.Index("window_over", window.c.over_at)
+sa.Index("window_over", window.c.over_at, window.c.starts_local)
 
 window_source: Final = sa.Table(
     "window_source",
