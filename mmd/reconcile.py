@@ -167,7 +167,7 @@ class Reconciler:
         turn = [name for name in held if name in open_now and name in observed]
         looked_at = [*self._turns.next(turn, now, self._sweep), *(name for name in watch if name in observed)]
         observed = await self._with_schedules(observed, looked_at, now)
-        if record:
+        if record and error is None:
             held |= self._rewatch(watch, observed, now)
             held |= self._recalled(observed, held)
         names = {source.id: source.name for window in windows for source in window.sources}
@@ -278,14 +278,13 @@ class Reconciler:
         again: dict[str, Held] = {}
         for source_id, (last, released_at) in watch.items():
             seen = observed.get(source_id)
-            if seen is None or not seen.complete or seen.schedules is None:
-                continue
-            if left_behind(seen, last) or self._done_late(seen, last, released_at, now):
+            whole = seen is not None and seen.complete and seen.schedules is not None
+            if whole and (left_behind(seen, last) or self._done_late(seen, last, released_at, now)):
                 reason: dict[str, Json] = {"reason": "mmd's own values are on a source that was restored"}
                 with self._noting():
                     self._store.holds.reopen(last.snapshot.id, self._entry("reopened", last, reason))
                 again[source_id] = replace(last, restored_at=None)
-            else:
+            else:  # one that ISC does not show has its turn as well, or it would be asked for in every pass
                 with self._noting():
                     self._store.holds.watched(last.snapshot.id, released_at, now)
         return again
@@ -444,7 +443,11 @@ class Reconciler:
         )
 
     def _again(self, gathered: Gathered, outcomes: Iterable[Outcome], now: datetime) -> datetime:
-        """When the next pass is due: to see what was done, to try again, at the next boundary or watch."""
+        """When the next pass is due: to see what was done, to try again, at the next boundary or watch.
+
+        Only what is to come counts: what was due before this pass and is left, such as a look at a source
+        that is held again or cannot be read, has to wait for its turn, or pass would follow upon pass.
+        """
         later = self._now()
         due = [trouble.until for trouble in self._trouble.values() if trouble.until]
         due.append(now + LOOK_AHEAD)
@@ -458,11 +461,11 @@ class Reconciler:
             at
             for at in (
                 next_boundary(gathered.windows, now, self._rules.pace.ahead),
-                self._store.holds.next_watch(),
+                self._store.holds.next_watch(now),
             )
             if at
         ]
-        return min(due)
+        return min(at for at in due if at > now)
 
     def _entry(self, kind: str, held: Held, body: dict[str, Json]) -> Entry:
         return Entry(

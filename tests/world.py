@@ -313,7 +313,7 @@ def _as_isc(do: Callable[[], T]) -> T:
     try:
         return do()
     except Problem as problem:
-        kinds: dict[int, type[MmdError]] = {403: Denied, 404: Missing}
+        kinds: dict[int, type[MmdError]] = {403: Denied, 404: Missing, 503: Unreachable}
         raise kinds.get(problem.status, Rejected)(f"{problem.status} {problem}") from problem
 
 
@@ -358,6 +358,8 @@ Values = dict[str, Any]  # what should be on a source, by the name of the field
 
 class World:
     """Everything that outlives a process, and the process that lives in it."""
+
+    store: Store
 
     def __init__(
         self, tenant: Tenant | None = None, *, interference: Interference = Interference.ENFORCE

@@ -29,7 +29,7 @@ WATCH: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1),
 # Asked at every pass, and built once: building them takes longer than running them.
 _OPEN: Final = sa.select(snapshot).where(snapshot.c.released_at.is_(None))
 _DUE: Final = sa.select(snapshot).where(snapshot.c.watch_at <= sa.bindparam("now"))
-_NEXT: Final = sa.select(sa.func.min(snapshot.c.watch_at)).where(snapshot.c.watch_at.is_not(None))
+_NEXT: Final = sa.select(sa.func.min(snapshot.c.watch_at)).where(snapshot.c.watch_at > sa.bindparam("after"))
 _CHANGE: Final = snapshot.update().where(snapshot.c.id == sa.bindparam("which"))
 
 
@@ -104,10 +104,10 @@ class Holds:
         rows = self._rows(_DUE, {"now": now})
         return {row["source_id"]: (_held(row), row["released_at"]) for row in rows}
 
-    def next_watch(self) -> datetime | None:
-        """Return when the next released source is to be looked at again."""
+    def next_watch(self, after: datetime) -> datetime | None:
+        """Return when, after an instant, the next released source is to be looked at again."""
         with self._database.read() as connection:
-            found: datetime | None = connection.execute(_NEXT).scalar()
+            found: datetime | None = connection.execute(_NEXT, {"after": after}).scalar()
         return found
 
     def last_released(self, source_ids: Collection[str], since: datetime) -> dict[str, Held]:

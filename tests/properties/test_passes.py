@@ -1,0 +1,96 @@
+"""What goes wrong around a pass, one history each: that it ends well, and that it is told rightly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from world import World
+
+from mmd.errors import Unreachable
+from mmd.simulator.problems import Problem
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+
+@pytest.fixture
+def it() -> Iterator[World]:
+    made = World()
+    yield made
+    made.close()
+
+
+def hold_and_release(it: World, source: str) -> None:
+    """A window of a minute over one source, from its opening to the release."""
+    it.plan([source], lasting=60)
+    it.run(2)
+    it.clock.pass_by(60)
+    it.run(3)
+    assert it.restored(source)
+    assert it.store.holds.held() == {}
+
+
+def waits(it: World, passes: int = 3, *, seconds: float = 2) -> list[float]:
+    """How long after its beginning each pass asks for the next one, in seconds; a day where it does not."""
+    reports = it.run(passes, seconds=seconds)
+    nexts = [report.again_at or report.at + timedelta(days=1) for report in reports]
+    return [(next_at - report.at).total_seconds() for next_at, report in zip(nexts, reports, strict=True)]
+
+
+# --- Passes do not follow upon each other without end -----------------------------------------------------
+
+
+def test_a_source_that_is_held_again_when_its_look_is_due_is_no_reason_for_a_pass(it: World) -> None:
+    source = it.ids[0]
+    hold_and_release(it, source)
+    it.plan([source], lasting=HOUR)
+    it.run(3)
+    it.clock.pass_by(100)
+    assert min(waits(it)) > 60
+
+
+def test_a_source_that_was_deleted_is_looked_for_four_times(it: World) -> None:
+    source = it.ids[0]
+    hold_and_release(it, source)
+    it.tenant.delete(source)
+    it.clock.pass_by(100)
+    assert min(waits(it)) > 60
+    for _ in range(3):
+        it.clock.pass_by(DAY)
+        it.run(2)
+    requests = it.seams.count
+    it.run(2)
+    assert it.seams.count == requests
+    assert it.store.holds.next_watch(it.clock.now()) is None
+
+
+def test_a_tenant_that_cannot_be_reached_leaves_the_look_due(it: World) -> None:
+    source = it.ids[0]
+    hold_and_release(it, source)
+    read, it.tenant.read = it.tenant.read, _failing  # type: ignore[method-assign] # the tenant is down
+    it.clock.pass_by(100)
+    assert min(waits(it)) > 1
+    it.tenant.read = read  # type: ignore[method-assign] # and up again
+    looked = it.store.holds.to_watch(it.clock.now())
+    it.run()
+    assert looked
+    assert not it.store.holds.to_watch(it.clock.now())
+
+
+def test_a_failure_of_the_past_is_no_reason_for_a_pass(it: World) -> None:
+    source = it.ids[0]
+    read = it.tenant.read_schedules
+    it.tenant.read_schedules = _failing  # type: ignore[assignment,method-assign] # one endpoint is down
+    it.plan([source], lasting=60)
+    failed = [type(outcome.error) for report in it.run(2) for outcome in report.failed]
+    assert set(failed) == {Unreachable}
+    it.clock.pass_by(60)
+    it.tenant.read_schedules = read  # type: ignore[method-assign] # and up again
+    assert min(waits(it)) > 60
+    assert it.restored(source)
+
+
+def _failing(source_id: str) -> dict[str, object]:
+    raise Problem(503, source_id)
