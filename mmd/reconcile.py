@@ -329,7 +329,7 @@ class Reconciler:
     # ------------------------------------------------------------------------------------------------
 
     def _is_due(self, action: Action, now: datetime, *, hold_enters: bool) -> bool:
-        if hold_enters and action.verb is Verb.ENTER:
+        if (hold_enters and action.verb is Verb.ENTER) or (self.stopping and action.verb in WRITES):
             return False
         trouble = self._trouble.get(action.source_id)
         waiting = trouble is not None and trouble.until is not None and now < trouble.until
@@ -350,7 +350,7 @@ class Reconciler:
     async def _attempt(self, action: Action, rank: int) -> Outcome:
         """Do one action; whatever goes wrong stays with its source."""
         RANK.set(rank)  # of this task alone
-        if action.verb not in WRITES or self.stopping:
+        if action.verb not in WRITES:
             return Outcome(action=action)
         try:
             await self._do(action)

@@ -9,6 +9,7 @@ import pytest
 from world import World
 
 from mmd.errors import Unreachable
+from mmd.posture import Posture
 from mmd.simulator.problems import Problem
 
 HOUR = 3600.0
@@ -94,3 +95,16 @@ def test_a_failure_of_the_past_is_no_reason_for_a_pass(it: World) -> None:
 
 def _failing(source_id: str) -> dict[str, object]:
     raise Problem(503, source_id)
+
+
+# --- What is told is so -----------------------------------------------------------------------------------
+
+
+def test_what_a_stopping_process_does_not_do_any_more_is_not_told_as_done(it: World) -> None:
+    source = it.ids[0]
+    it.plan([source])
+    it.reconciler.stopping = True
+    (report,) = it.run()
+    assert report.outcomes == ()
+    assert it.writes == 0
+    assert it.store.sightings.all()[source].posture is Posture.NORMAL
