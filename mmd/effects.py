@@ -23,7 +23,7 @@ from mmd.changes import clear, missing_schedules, shelter, suppress, undo
 from mmd.errors import Conflict, Garbled, MmdError
 from mmd.escrow import Escrow, Trust, seal, unseal
 from mmd.isc import Priority
-from mmd.plan import Held, interfered, is_newer
+from mmd.plan import Held, enforced, interfered, is_newer
 from mmd.posture import TOUCHED_KEYS, Observation, Snapshot, canonical, drift, foreign_edits, merge
 from mmd.store import Entry
 
@@ -112,12 +112,11 @@ class Effects:
         """Bring a held source (back) into maintenance, keeping what other people changed."""
         case = action.case
         held = _held(case)
-        look = await self._look(case, Priority.ENTER, expected={} if held.entered_at else None)
+        look = await self._look(case, Priority.ENTER, expected={} if held.verified else None)
         self._check_escrow(held, look.observed)
         undone = interfered(replace(case, observed=look.observed))
         held = self._caught_up(held, case, look.observed)
-        if undone:
-            held = replace(held, enforced=held.enforced + 1)
+        held = replace(held, enforced=enforced(case) + bool(undone), verified=False)
         kept: dict[str, Json] = {"changed": list(undone), "kept": list(foreign_edits(held.snapshot))}
         self._store.holds.keep(held, self._entry(held, "re-enter", {"reason": action.reason, **kept}))
         await self._drive(held, look)
@@ -144,8 +143,10 @@ class Effects:
         if left:
             raise NotDone(f"{held.snapshot.source_name} is not wholly in maintenance: {', '.join(left)}")
         if held.entered_at is None:
-            entered = replace(held, entered_at=self._now())
+            entered = replace(held, entered_at=self._now(), verified=True)
             self._store.holds.keep(entered, self._entry(held, "entered", {}))
+        else:
+            self._store.holds.verified(held.snapshot.id, is_so=True)
 
     async def _shelter(self, held: Held, look: Look, until: datetime) -> None:
         """Put the second copy on the source, and see it there."""
@@ -181,8 +182,11 @@ class Effects:
         """
         held = _held(action.case)
         snapshot = held.snapshot
-        look = await self._look(action.case, Priority.RESTORE, expected={} if held.entered_at else None)
+        look = await self._look(action.case, Priority.RESTORE, expected={} if held.verified else None)
         self._check_escrow(held, look.observed)
+        if held.verified:
+            self._store.holds.verified(snapshot.id, is_so=False)
+            held = replace(held, verified=False)
         goal = _goal(snapshot, look.observed)
         operations = undo(look.observed, goal, snapshot.treatment)
         if operations:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from mmd.escrow import Escrow, Trust, stamp, unseal
 from mmd.pace import Pace
-from mmd.plan import Interference, Limit, interfered
+from mmd.plan import Interference, interfered, is_contested
 from mmd.posture import CRON_KEYS, HEALTH_FLAG, MARKER, Posture, alike
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _drifted(case: Case, rules: Rules, now: datetime) -> Finding | None:
     step = "mmd puts it back at the next pass"
     if rules.interference is Interference.RESPECT:
         step = "left alone, as on_interference asks; it is restored when the window closes"
-    elif case.held.enforced >= Limit.ENFORCEMENTS:
+    elif is_contested(case):
         kind, step = Kind.CONTESTED, f"find out who works on it; `mmd restore {case.source_id}` ends it"
     window = case.held.claims[0].window_id if case.held.claims else None
     return _finding(case, kind, now, f"changed by someone else: {', '.join(changed)}", step, window=window)

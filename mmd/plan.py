@@ -75,17 +75,18 @@ class Interference(StrEnum):
 class Limit(IntEnum):
     """Brakes, as numbers."""
 
-    ENFORCEMENTS = 2  # per entry of a source; then it is contested, and left to people
+    ENFORCEMENTS = 2  # of one source per occurrence; then it is contested, and left to people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """An open snapshot, with what is known of its entry. Instants are UTC.
 
-    `text` is the escrow that should be on the source. `entered_at` is when the source was first verified in
-    maintenance, `restored_at` when everything was verified back; `enforced` counts the times somebody's
-    change was undone; `written_at` is ISC's `modified` after mmd's last write: an older answer is stale
-    (docs/reliability.md F2).
+    `text` is the escrow that should be on the source, and `revision` its number. `entered_at` is when the
+    source was first verified in maintenance, `restored_at` when everything was verified back. `verified`
+    says that mmd has left it wholly in maintenance and not touched it since. `enforced` counts the times
+    somebody's change was undone; `written_at` is ISC's `modified` after mmd's last write: an older answer is
+    stale (docs/reliability.md F2).
     """
 
     snapshot: Snapshot
@@ -95,6 +96,8 @@ class Held:
     restored_at: datetime | None = None
     enforced: int = 0
     written_at: datetime | None = None
+    verified: bool = False
+    revision: int = 0
 
     @property
     def escrow(self) -> Escrow:
@@ -199,17 +202,32 @@ def _reenter(case: Case, reason: str, interference: Interference) -> tuple[Verb,
     names = ", ".join(changed)
     if interference is Interference.RESPECT:
         return Verb.ALERT, f"changed by someone else and respected: {names}"
-    if case.held is not None and case.held.enforced >= Limit.ENFORCEMENTS:
-        return Verb.ALERT, f"contested: put back {case.held.enforced} times, changed again: {names}"
+    if is_contested(case):
+        return Verb.ALERT, f"contested: put back {enforced(case)} times, changed again: {names}"
     return Verb.REENTER, f"changed by someone else: {names}"
 
 
-def interfered(case: Case) -> tuple[str, ...]:
-    """Name what somebody changed on a source that was verified in maintenance; mmd's own keys do not count.
+def is_contested(case: Case) -> bool:
+    """Whether somebody's changes were undone as often as they are to be."""
+    return enforced(case) >= Limit.ENFORCEMENTS
 
-    The marker does: taking it off is how the forum's Disable, or a person, ends maintenance.
+
+def enforced(case: Case) -> int:
+    """Return how often somebody's change was undone; an occurrence that joins begins anew."""
+    if case.held is None:
+        return 0
+    known = {(claim.window_id, claim.key) for claim in case.held.claims}
+    joined = any((claim.window_id, claim.key) not in known for claim in case.claims)
+    return 0 if joined else case.held.enforced
+
+
+def interfered(case: Case) -> tuple[str, ...]:
+    """Name what somebody changed on a source that was left in maintenance; mmd's own keys do not count.
+
+    The marker does: taking it off is how the forum's Disable, or a person, ends maintenance. What mmd itself
+    has begun, to enter, to restore, or to switch off more, is nobody's interference, done or not.
     """
-    if case.held is None or case.held.entered_at is None or case.observed is None:
+    if case.held is None or not case.held.verified or case.observed is None:
         return ()
     if not case.observed.complete:
         return ()
@@ -226,13 +244,10 @@ def _outgrown(case: Case) -> bool:
 
 
 def _unverified(case: Case) -> bool:
-    """Whether nobody has verified yet what entering did: killed before that, or recalled from an escrow."""
+    """Whether nobody has verified yet what mmd did: killed before that, or recalled from an escrow."""
     held = case.held
     return (
-        held is not None
-        and held.entered_at is None
-        and case.posture is Posture.MAINTENANCE
-        and bool(case.wanted)
+        held is not None and not held.verified and case.posture is Posture.MAINTENANCE and bool(case.wanted)
     )
 
 

@@ -278,12 +278,12 @@ class Reconciler:
         again: dict[str, Held] = {}
         for source_id, (last, released_at) in watch.items():
             seen = observed.get(source_id)
-            whole = seen is not None and seen.complete and seen.schedules is not None
-            if whole and (left_behind(seen, last) or self._done_late(seen, last, released_at, now)):
+            whole = seen if seen and seen.complete and seen.schedules is not None else None
+            if whole and (left_behind(whole, last) or self._done_late(whole, last, released_at, now)):
                 reason: dict[str, Json] = {"reason": "mmd's own values are on a source that was restored"}
                 with self._noting():
                     self._store.holds.reopen(last.snapshot.id, self._entry("reopened", last, reason))
-                again[source_id] = replace(last, restored_at=None)
+                again[source_id] = replace(last, restored_at=None, verified=False)
             else:  # one that ISC does not show has its turn as well, or it would be asked for in every pass
                 with self._noting():
                     self._store.holds.watched(last.snapshot.id, released_at, now)

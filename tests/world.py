@@ -359,8 +359,6 @@ Values = dict[str, Any]  # what should be on a source, by the name of the field
 class World:
     """Everything that outlives a process, and the process that lives in it."""
 
-    store: Store
-
     def __init__(
         self, tenant: Tenant | None = None, *, interference: Interference = Interference.ENFORCE
     ) -> None:

@@ -22,9 +22,9 @@ from mmd.store.schema import metadata
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 BUSY_SECONDS: Final = 5
-_OLDER: Final = ("0001", "0002", "0003")
+_OLDER: Final = ("0001", "0002", "0003", "0004")
 
 
 class Damaged(MmdError):

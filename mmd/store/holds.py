@@ -60,6 +60,11 @@ class Holds:
             row.pop(fixed)
         self._update(held.snapshot.id, row, entry)
 
+    def verified(self, snapshot_id: str, *, is_so: bool) -> None:
+        """Note whether the source is wholly in maintenance, as mmd left it."""
+        with self._database.write() as connection:
+            connection.execute(_CHANGE.values(verified=int(is_so)), {"which": snapshot_id})
+
     def wrote(self, snapshot_id: str, at: datetime, entry: Entry) -> None:
         """Note ISC's `modified` after a write of ours, with the write's outcome."""
         self._update(snapshot_id, {"written_at": at}, entry)
@@ -70,7 +75,13 @@ class Holds:
 
     def reopen(self, snapshot_id: str, entry: Entry) -> None:
         """The source is not back after all: hold it again."""
-        self._update(snapshot_id, {"released_at": None, "restored_at": None, "watch_at": None}, entry)
+        closed: dict[str, object] = {
+            "released_at": None,
+            "restored_at": None,
+            "watch_at": None,
+            "verified": 0,
+        }
+        self._update(snapshot_id, closed, entry)
 
     def recall(self, held: Held, entry: Entry) -> None:
         """Take a snapshot that an escrow told of; one that was on file already is opened again."""
@@ -172,6 +183,8 @@ def _row(held: Held) -> dict[str, object]:
         "restored_at": held.restored_at,
         "enforced": held.enforced,
         "written_at": held.written_at,
+        "verified": int(held.verified),
+        "revision": held.revision,
     }
 
 
@@ -199,4 +212,6 @@ def _held(row: sa.RowMapping) -> Held:
         restored_at=row["restored_at"],
         enforced=row["enforced"],
         written_at=row["written_at"],
+        verified=bool(row["verified"]),
+        revision=row["revision"],
     )

@@ -121,6 +121,10 @@ snapshot: Final = sa.Table(
     sa.Column("enforced", sa.Integer, nullable=False),
     sa.Column("written_at", Instant),
     sa.Column("watch_at", Instant),
+    # Whether mmd has left it wholly in maintenance: only what others change from then on is their doing.
+    sa.Column("verified", sa.Integer, nullable=False, server_default="0"),
+    # Counts the texts of the escrow: of two copies of one snapshot the higher is the newer.
+    sa.Column("revision", sa.Integer, nullable=False, server_default="0"),
 )
 # First copy wins: while one is open, a second cannot be taken.
 sa.Index("snapshot_open", snapshot.c.source_id, unique=True, sqlite_where=snapshot.c.released_at.is_(None))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
-from world import World
+from world import START, World
 
 from mmd.errors import Unreachable
-from mmd.posture import Posture
+from mmd.plan import Interference, Verb
+from mmd.posture import HEALTH_FLAG, Posture, Treatment
 from mmd.simulator.problems import Problem
 
 HOUR = 3600.0
@@ -34,10 +35,9 @@ def hold_and_release(it: World, source: str) -> None:
 
 
 def waits(it: World, passes: int = 3, *, seconds: float = 2) -> list[float]:
-    """How long after its beginning each pass asks for the next one, in seconds; a day where it does not."""
+    """How long after its beginning each pass asks for the next one, in seconds."""
     reports = it.run(passes, seconds=seconds)
-    nexts = [report.again_at or report.at + timedelta(days=1) for report in reports]
-    return [(next_at - report.at).total_seconds() for next_at, report in zip(nexts, reports, strict=True)]
+    return [(report.again_at - report.at).total_seconds() for report in reports if report.again_at]
 
 
 # --- Passes do not follow upon each other without end -----------------------------------------------------
@@ -108,3 +108,74 @@ def test_what_a_stopping_process_does_not_do_any_more_is_not_told_as_done(it: Wo
     assert report.outcomes == ()
     assert it.writes == 0
     assert it.store.sightings.all()[source].posture is Posture.NORMAL
+
+
+# --- Whose doing it is ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interference", list(Interference))
+def test_a_window_that_opens_while_a_source_is_restored_takes_it(interference: Interference) -> None:
+    it = World(interference=interference)
+    source = it.ids[0]
+    it.plan([source], lasting=60)
+    it.run(2)
+    it.clock.at = START + timedelta(seconds=60)
+    it.plan([source], after=1, lasting=HOUR)
+    reports = it.run(2, seconds=1)
+    verbs = [outcome.action.verb for report in reports for outcome in report.outcomes]
+    assert verbs == [Verb.RESTORE, Verb.REENTER]
+    assert it.in_maintenance(source)
+    assert it.store.holds.held()[source].enforced == 0
+    assert it.store.journal.read(kinds=("finding.opened",)) == []
+    it.clock.pass_by(HOUR)
+    it.run(3)
+    assert it.restored(source)
+    it.close()
+
+
+@pytest.mark.parametrize("interference", list(Interference))
+def test_a_stronger_treatment_that_does_not_succeed_at_once_is_tried_again(
+    interference: Interference,
+) -> None:
+    it = World(interference=interference)
+    (source,) = [key for key in it.ids if it.before[key]["source"]["features"]][:1]
+    it.plan([source], treatment=Treatment.KEEP_FEATURES.value)
+    it.run(2)
+    it.plan([source], treatment=Treatment.FULL.value)
+    patch = it.tenant.patch
+    it.tenant.patch = _not_emptied(patch)  # type: ignore[assignment,method-assign] # one patch fails
+    it.run(4, seconds=70)
+    it.tenant.patch = patch  # type: ignore[method-assign] # no more
+    reports = it.run(2, seconds=70)
+    reasons = [outcome.action.reason for report in reports for outcome in report.outcomes]
+    assert "someone else" not in str(reasons)
+    assert it.tenant.sources[source]["features"] == []
+    assert it.store.holds.held()[source].enforced == 0
+    it.close()
+
+
+def _not_emptied(patch: Callable[..., object]) -> Callable[..., object]:
+    def failing(source_id: str, operations: list[dict[str, object]]) -> object:
+        if any(operation["path"] == "/features" for operation in operations):
+            raise Problem(503, source_id)
+        return patch(source_id, operations)
+
+    return failing
+
+
+def test_a_contested_source_is_put_back_for_another_window(it: World) -> None:
+    source = it.ids[0]
+    it.plan([source])
+    it.run(2)
+    switched_on = {"op": "add", "path": f"/connectorAttributes/{HEALTH_FLAG}", "value": False}
+    for _ in range(3):
+        it.tenant.patch(source, [switched_on])
+        it.run()
+    assert not it.tenant.sources[source]["connectorAttributes"][HEALTH_FLAG]
+    it.plan([source], lasting=600)
+    it.run(2)
+    assert it.tenant.sources[source]["connectorAttributes"][HEALTH_FLAG]
+    assert it.store.holds.held()[source].enforced == 1
+    it.clock.pass_by(2 * HOUR)
+    it.run(3)
+    assert it.restored(source)

@@ -35,7 +35,7 @@ CLAIM = Claim(
     owner="",
     created_by="me",
 )
-HELD = Held(snapshot=snapshot(), claims=(CLAIM,), text=TEXT, entered_at=NOON)
+HELD = Held(snapshot=snapshot(), claims=(CLAIM,), text=TEXT, entered_at=NOON, verified=True)
 
 
 def _case(held: Held, observed: Observation, *, wanted: bool = True) -> Case:
@@ -58,11 +58,11 @@ def test_a_source_in_maintenance_that_was_verified_is_left_alone() -> None:
 
 
 def test_a_source_in_maintenance_that_was_never_verified_is_looked_at() -> None:
-    action = decide(_case(replace(HELD, entered_at=None), _in_maintenance()))
+    action = decide(_case(replace(HELD, entered_at=None, verified=False), _in_maintenance()))
     assert action.verb is Verb.REENTER
     assert action.reason.startswith("in maintenance, and not verified yet")
 
 
 def test_what_no_window_wants_is_restored_and_not_verified_first() -> None:
-    never = replace(HELD, entered_at=None)
+    never = replace(HELD, entered_at=None, verified=False)
     assert decide(_case(never, _in_maintenance(), wanted=False)).verb is Verb.RESTORE

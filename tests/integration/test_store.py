@@ -1,0 +1,76 @@
+"""The file: its schema, its upgrade, and what is kept of holds and windows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+
+from mmd.store import Store, create_file, upgrade_file
+from mmd.store.database import Database
+from mmd.store.schema import metadata
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    create_file(tmp_path / "mmd.db")
+    with Store.open(tmp_path / "mmd.db") as opened:
+        yield opened
+
+
+def at_revision(folder: Path, revision: str) -> Path:
+    """A database as an older mmd made it."""
+    path = folder / "mmd.db"
+    path.touch(mode=0o600)
+    settings = Config()
+    settings.set_main_option("script_location", str(Path(__file__).parents[2] / "migrations"))
+    database = Database(path)
+    with database.write() as connection:
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, revision)
+    database.close()
+    return path
+
+
+# --- Schema -----------------------------------------------------------------------------------------------
+
+
+def test_the_migrations_build_the_schema_of_the_models(store: Store) -> None:
+    with store.database.read() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": _same_affinity, "compare_server_default": True}
+        )
+        found = compare_metadata(context, metadata)
+    ours = [item for item in found if "alembic_version" not in str(item)]
+    assert ours == []
+
+
+def _same_affinity(_context: object, _column: object, _model: object, found: object, model: object) -> bool:
+    """Whether SQLite would keep the two types in different ways."""
+    real = model.impl if isinstance(model, sa.TypeDecorator) else model
+    return type(found) is not type(real) and str(found) != str(real)
+
+
+def test_a_source_in_maintenance_stays_so_over_an_upgrade(tmp_path: Path) -> None:
+    path = at_revision(tmp_path, "0004")
+    insertion = (
+        "INSERT INTO snapshot (id, source_id, source_name, treatment, taken_at, before, digest, after,"
+        " claims, text, enforced, entered_at, restored_at)"
+        " VALUES (?, ?, 'AD', 'full', '', '{}', '', '{}', '[]', '', 0, ?, ?)"
+    )
+    noon = "2026-12-01T12:00:00.000000Z"
+    rows = [("s1", "in", noon, None), ("s2", "entering", None, None), ("s3", "back", noon, noon)]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(insertion, rows)
+    upgrade_file(path)
+    with closing(sqlite3.connect(path)) as connection:
+        found = dict(connection.execute("SELECT source_id, verified FROM snapshot"))
+    assert found == {"in": 1, "entering": 0, "back": 0}
