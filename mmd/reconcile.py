@@ -397,7 +397,7 @@ class Reconciler:
 
     @contextlib.contextmanager
     def _noting(self) -> Iterator[None]:
-        """Write what tells of a pass. A database that takes nothing must not keep a source from going back."""
+        """Write what tells of a pass; a database that takes nothing keeps no source from going back."""
         try:
             yield
         except MmdError as error:
@@ -412,16 +412,15 @@ class Reconciler:
         seen = [action for action in actions if action.case.observed and action.case.observed.complete]
         sightings = [self._sighting(action, done.get(action.source_id)) for action in seen]
         self._store.sightings.save(sightings, actor=self._actor)
-        unseen = {action.source_id: action.source_name for action in actions if action not in seen}
+        shown = {action.source_id for action in seen}
+        unseen = {item.source_id: item.source_name for item in actions if item.source_id not in shown}
         reason = gathered.error.message if gathered.error else "ISC does not show the source, or not wholly"
         self._store.sightings.fail(unseen, at=self._now(), reason=reason)
-        found = [self._finding(action, done.get(action.source_id)) for action in actions]
-        self._store.findings.update(
-            [finding for finding in found if finding],
-            judged=[action.source_id for action in actions],
-            now=self._now(),
-            actor=self._actor,
-        )
+        judged = [self._finding(action, done.get(action.source_id)) for action in actions]
+        found = [finding for finding in judged if finding]
+        # What ISC did not show is not gone: its finding stays, unless there is another one.
+        ids = shown | {finding.source_id for finding in found}
+        self._store.findings.update(found, judged=ids, now=self._now(), actor=self._actor)
 
     def _finding(self, action: Action, outcome: Outcome | None) -> Finding | None:
         """Judge a source as the pass met it; what the pass has brought back by itself is no finding."""

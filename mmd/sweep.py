@@ -8,7 +8,7 @@ the whole tenant clears nothing: what was not seen proves nothing.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -49,10 +49,11 @@ class Swept:
 
 @dataclass(slots=True)
 class _Tally:
-    """What a sweep has seen so far."""
+    """What a sweep has seen so far; `partly` are the ids of the sources that ISC did not show whole."""
 
     sources: int = 0
     reopened: int = 0
+    partly: set[str] = field(default_factory=set)
 
 
 class Sweeper:
@@ -100,6 +101,7 @@ class Sweeper:
 
     async def _page(self, page: Sequence[Observation], tally: _Tally, *, record: bool) -> list[Finding]:
         tally.sources += len(page)
+        tally.partly |= {observed.source_id for observed in page if not observed.complete}
         now = self._now()
         held, open_now = self._store.holds.held(), self._wanted(now)
         cases = [_case(observed, held, open_now) for observed in page]
@@ -176,9 +178,11 @@ class Sweeper:
     ) -> None:
         now = self._now()
         held, known = self._store.holds.held(), self._store.findings.open().values()
+        # Drift inside a window is for the passes to judge, and what ISC showed in part is not gone.
         drift = [item for item in known if item.kind not in ZOMBIES and item.source_id in held]
-        judged = None if complete else frozenset[str]()  # drift inside a window is for the passes to judge
-        self._store.findings.update([*drift, *found], judged=judged, now=now, actor=self._actor)
+        kept = [*drift, *(item for item in known if item.source_id in tally.partly)]
+        judged = None if complete else frozenset[str]()
+        self._store.findings.update([*kept, *found], judged=judged, now=now, actor=self._actor)
         if complete:
             self._store.sightings.unlisted(before=started, at=now)
             self._store.findings.swept(now, sources=tally.sources, within=self._every * 3)

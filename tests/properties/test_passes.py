@@ -10,7 +10,7 @@ from world import START, World
 
 from mmd.errors import Unreachable
 from mmd.plan import Interference, Verb
-from mmd.posture import HEALTH_FLAG, Posture, Treatment
+from mmd.posture import HEALTH_FLAG, MARKER, Posture, Treatment
 from mmd.simulator.problems import Problem
 
 HOUR = 3600.0
@@ -108,6 +108,29 @@ def test_what_a_stopping_process_does_not_do_any_more_is_not_told_as_done(it: Wo
     assert report.outcomes == ()
     assert it.writes == 0
     assert it.store.sightings.all()[source].posture is Posture.NORMAL
+
+
+@pytest.mark.parametrize("answer", ["none", "a part"])
+def test_a_finding_stays_while_isc_does_not_show_its_source(it: World, answer: str) -> None:
+    source = it.ids[0]
+    it.tenant.patch(source, [{"op": "add", "path": f"/connectorAttributes/{MARKER}", "value": True}])
+    it.plan([source])
+    it.run()
+    assert source in it.store.findings.open()
+    read = it.tenant.read
+
+    def without_attributes(source_id: str) -> dict[str, object]:
+        return {key: value for key, value in read(source_id).items() if key != "connectorAttributes"}
+
+    it.tenant.read = _failing if answer == "none" else without_attributes  # type: ignore[method-assign] # for a while
+    it.run(2)
+    assert source in it.store.findings.open()
+    it.sweep()
+    assert source in it.store.findings.open()
+    it.tenant.read = read  # type: ignore[method-assign] # it shows all again
+    it.tenant.patch(source, [{"op": "remove", "path": f"/connectorAttributes/{MARKER}"}])
+    it.run()
+    assert it.store.findings.open() == {}
 
 
 # --- Whose doing it is ------------------------------------------------------------------------------------
