@@ -18,7 +18,7 @@ from mmd.escrow import Trust, unseal
 from mmd.findings import Finding, Rules, judge
 from mmd.isc import RANK, Priority
 from mmd.plan import WRITES, Action, Case, Held, Verb, is_newer, plan
-from mmd.posture import MARKER, OWN_KEYS, Posture
+from mmd.posture import FLAGS, MARKER, OWN_KEYS, Posture, drift
 from mmd.store import Entry, Sighting
 from mmd.windows import begun, next_boundary
 
@@ -500,8 +500,8 @@ def left_behind(seen: Observation, last: Held) -> bool:
         return seen.escrow == last.text
     own = seen.attributes or {}
     crons = [key for key in OWN_KEYS if key != MARKER and key in own]
-    during = last.snapshot.during
-    return seen.marked and not crons and set(seen.fields.features) == set(during.features)
+    differing = drift(seen, last.snapshot, escrow=last.text)
+    return not crons and {*FLAGS, MARKER, "features"}.isdisjoint(differing)
 
 
 def _name(source_id: str, names: Mapping[str, str], held: Mapping[str, Held]) -> str:

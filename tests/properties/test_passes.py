@@ -9,6 +9,7 @@ import pytest
 from world import START, World
 
 from mmd.errors import Unreachable
+from mmd.findings import Kind
 from mmd.plan import Interference, Verb
 from mmd.posture import HEALTH_FLAG, MARKER, Posture, Treatment
 from mmd.simulator.problems import Problem
@@ -24,9 +25,9 @@ def it() -> Iterator[World]:
     made.close()
 
 
-def hold_and_release(it: World, source: str) -> None:
+def hold_and_release(it: World, source: str, *, treatment: str = "full") -> None:
     """A window of a minute over one source, from its opening to the release."""
-    it.plan([source], lasting=60)
+    it.plan([source], lasting=60, treatment=treatment)
     it.run(2)
     it.clock.pass_by(60)
     it.run(3)
@@ -131,6 +132,25 @@ def test_a_finding_stays_while_isc_does_not_show_its_source(it: World, answer: s
     it.tenant.patch(source, [{"op": "remove", "path": f"/connectorAttributes/{MARKER}"}])
     it.run()
     assert it.store.findings.open() == {}
+
+
+# --- What is touched --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("treatment", list(Treatment))
+def test_a_marker_that_somebody_sets_after_a_window_is_left_alone(it: World, treatment: Treatment) -> None:
+    source = it.ids[0]
+    it.tenant.patch(source, [{"op": "replace", "path": "/features", "value": []}])
+    it.expected[source] = it.tenant.comparable(source)
+    hold_and_release(it, source, treatment=treatment.value)
+    it.tenant.patch(source, [{"op": "add", "path": f"/connectorAttributes/{MARKER}", "value": True}])
+    writes = it.writes
+    for seconds in (60, 600, 3600, DAY):
+        it.clock.pass_by(seconds)
+        it.run(2)
+        it.sweep()
+    assert it.writes == writes
+    assert it.store.findings.open()[source].kind is Kind.ORPHAN
 
 
 # --- Whose doing it is ------------------------------------------------------------------------------------
