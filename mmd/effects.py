@@ -13,6 +13,7 @@ there is no "resume" (docs/adr/0002). A request whose reply was lost is never re
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from mmd.escrow import Escrow, Trust, seal, unseal
 from mmd.isc import Priority
 from mmd.plan import Held, enforced, interfered, is_newer
 from mmd.posture import TOUCHED_KEYS, Observation, Snapshot, canonical, drift, foreign_edits, merge
-from mmd.store import Entry
+from mmd.store import Entry, Unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -208,6 +209,7 @@ class Effects:
             lambda: _bodiless(
                 self._isc.create_schedule(held.snapshot.source_id, kind, cron, priority=Priority.RESTORE)
             ),
+            restoring=True,
         )
 
     def _verify(self, snapshot: Snapshot, seen: Observation) -> None:
@@ -297,28 +299,46 @@ class Effects:
             held,
             {"request": f"PATCH {what}", "operations": paths},
             lambda: self._isc.patch_source(held.snapshot.source_id, operations, priority=priority),
+            restoring=priority is Priority.RESTORE,
         )
 
     async def _journaled(
-        self, held: Held, body: dict[str, Json], send: Callable[[], Awaitable[_Reply]]
+        self,
+        held: Held,
+        body: dict[str, Json],
+        send: Callable[[], Awaitable[_Reply]],
+        *,
+        restoring: bool = False,
     ) -> Observation | None:
-        """Write the intent, send, write the outcome: an intent without one means "not known"."""
-        self._store.journal.write(self._entry(held, "intent", body))
+        """Write the intent, send, write the outcome: an intent without one means "not known".
+
+        A disk that takes nothing ends an entry; a restoration goes on beside it, for it destroys nothing.
+        """
+        write = self._try_to_write if restoring else self._write
+        write(held, "intent", body)
         try:
             answer, tracking_id = await send()
         except MmdError as error:
             tracking_id = getattr(error, "tracking_id", None)
             failure: dict[str, Json] = {"outcome": type(error).__name__.lower(), "tracking_id": tracking_id}
-            self._store.journal.write(
-                self._entry(held, "outcome", {**body, **failure, "error": error.message})
-            )
+            write(held, "outcome", {**body, **failure, "error": error.message})
             raise
-        entry = self._entry(held, "outcome", {**body, "outcome": "ok", "tracking_id": tracking_id})
-        if answer is not None and answer.modified is not None:
-            self._store.holds.wrote(held.snapshot.id, answer.modified, entry)
+        modified = answer.modified if answer else None
+        write(held, "outcome", {**body, "outcome": "ok", "tracking_id": tracking_id}, modified)
+        return answer
+
+    def _write(self, held: Held, kind: str, body: dict[str, Json], modified: datetime | None = None) -> None:
+        entry = self._entry(held, kind, body)
+        if modified is not None:
+            self._store.holds.wrote(held.snapshot.id, modified, entry)
         else:
             self._store.journal.write(entry)
-        return answer
+
+    def _try_to_write(
+        self, held: Held, kind: str, body: dict[str, Json], modified: datetime | None = None
+    ) -> None:
+        with contextlib.suppress(Unwritable):
+            self._write(held, kind, body, modified)
 
     def _sealed(self, held: Held) -> Held:
         return replace(held, text=seal(Escrow(snapshot=held.snapshot, claims=held.claims), self._key))

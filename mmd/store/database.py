@@ -31,6 +31,10 @@ class Damaged(MmdError):
     """The database file is not whole."""
 
 
+class Unwritable(MmdError):
+    """The database takes nothing: its disk is full, broken or read-only."""
+
+
 class Database:
     """An open database. `path` is None for the empty one in memory that stands in for a missing file."""
 
@@ -120,7 +124,7 @@ def plain_error(path: Path | None, error: BaseException) -> MmdError:
         )
     if "locked" in text or "busy" in text:
         return Conflict(f"the database {path} is locked by another program", hint="try again in a moment")
-    return MmdError(f"the database {path} cannot be used: {text}", hint="is the disk full or read-only?")
+    return Unwritable(f"the database {path} cannot be used: {text}", hint="is the disk full or read-only?")
 
 
 def open_database(path: Path, *, create: bool = False, upgrade: bool = False) -> Database:

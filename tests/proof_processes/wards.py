@@ -61,8 +61,14 @@ class Ward:
     def configure(self) -> None:
         values = {"base_url": self.sim.base_url, "client_id": self.client_id}
         lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        database = f'[database]\nurl = "sqlite:///{self.database}"\n'
         rhythm = '[reconcile]\ninterval = "1s"\nsweep = "1h"'
-        self.config.write_text("[tenant]\n" + "\n".join(lines) + f"\n{rhythm}\n")
+        self.config.write_text("[tenant]\n" + "\n".join(lines) + f"\n{database}{rhythm}\n")
+
+    def move(self, folder: Path) -> None:
+        """Keep the database in another folder from now on."""
+        self.database = Path(shutil.move(self.database, folder / "mmd.db"))
+        self.configure()
 
     # -- what is planned
 
