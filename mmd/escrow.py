@@ -19,12 +19,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from mmd.posture import Fields, Json, Snapshot, Treatment, canonical
+from mmd.posture import FLAGS, OWN_KEYS, SCHEDULE_TYPES, Fields, Json, Snapshot, Treatment, canonical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 VERSION: Final = 1
+_YEARS: Final = range(1900, 9000)
 
 
 class Trust(StrEnum):
@@ -95,7 +96,7 @@ def unseal(value: Json, *, source_id: str, key: bytes) -> tuple[Trust, Escrow | 
         return Trust.BROKEN, None
     try:
         escrow = _read(body)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError):
         return Trust.BROKEN, None
     expected = hmac.new(key, text, hashlib.sha256).hexdigest()
     signed = isinstance(checks[1], str) and hmac.compare_digest(checks[1].encode(), expected.encode())
@@ -161,6 +162,8 @@ def fields_from_json(value: Json) -> Fields:
     features, attributes, schedules = value["features"], value["attributes"], value["schedules"]
     if not (isinstance(features, list) and isinstance(attributes, dict) and isinstance(schedules, dict)):
         raise TypeError("fields have a list and two objects")
+    if not (attributes.keys() <= {*FLAGS, *OWN_KEYS} and schedules.keys() <= {*SCHEDULE_TYPES}):
+        raise TypeError("fields are those that mmd touches")
     return Fields(
         tuple(_text(name) for name in features),
         attributes,
@@ -225,9 +228,11 @@ def unstamp(text: str) -> datetime:
     """Read an RFC 3339 instant.
 
     Raises:
-        ValueError: it is not one, or has no offset.
+        ValueError: it is not one, has no offset, or is of no time that anybody plans for.
     """
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no offset")
+    if instant.year not in _YEARS:  # nobody may bring down what adds an hour to it
+        raise ValueError(f"{text!r} is far from our time")
     return instant.astimezone(UTC)

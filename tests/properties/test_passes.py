@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from world import START, World
 from mmd.errors import Unreachable
 from mmd.findings import Kind
 from mmd.plan import Interference, Verb
-from mmd.posture import HEALTH_FLAG, MARKER, Posture, Treatment
+from mmd.posture import ESCROW, HEALTH_FLAG, MARKER, Json, Posture, Treatment, canonical
 from mmd.simulator.problems import Problem
 
 HOUR = 3600.0
@@ -151,6 +152,32 @@ def test_a_marker_that_somebody_sets_after_a_window_is_left_alone(it: World, tre
         it.sweep()
     assert it.writes == writes
     assert it.store.findings.open()[source].kind is Kind.ORPHAN
+
+
+@pytest.mark.parametrize("instant", ["9999-12-31T23:59:59.000000Z", "9999-12-31T23:59:59-12:00"])
+@pytest.mark.parametrize("part", ["taken_at", "closes_at"])
+def test_an_escrow_from_anybodys_hand_stops_nobody(it: World, part: str, instant: str) -> None:
+    theirs, ours = it.ids[:2]
+    forged = forged_escrow(theirs, **{part: instant})
+    it.tenant.patch(theirs, [{"op": "add", "path": f"/connectorAttributes/{ESCROW}", "value": forged}])
+    it.plan([theirs, ours], lasting=60)
+    it.run(2)
+    assert it.in_maintenance(ours)
+    assert not it.in_maintenance(theirs)
+    assert it.sweep() is not None
+    assert "damaged" in it.store.findings.open()[theirs].detail
+
+
+def forged_escrow(
+    source: str, *, taken_at: str = "2026-12-01T12:00Z", closes_at: str = "2026-12-01T12:00Z"
+) -> str:
+    """An escrow with the digest that anybody can compute."""
+    window: Json = {"id": "w1", "key": "k", "opens_at": "2026-12-01T12:00Z", "closes_at": closes_at}
+    body: dict[str, Json] = {"v": 1, "id": "s1", "source": source, "name": "x", "treatment": "full"}
+    before: Json = {"features": [], "attributes": {}, "schedules": {}}
+    body |= {"taken_at": taken_at, "before": before, "windows": [window]}
+    digest = hashlib.sha256(canonical(body).encode()).hexdigest()
+    return canonical({**body, "sha256": digest, "hmac": ""})
 
 
 # --- Whose doing it is ------------------------------------------------------------------------------------

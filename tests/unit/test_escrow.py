@@ -124,6 +124,15 @@ def _signed(**changes: Json) -> str:
         {"windows": {}},
         {"windows": ["w1"]},
         {"id": None},
+        {"taken_at": "9999-12-31T23:59:59-12:00"},
+        {"taken_at": "0001-01-01T00:00:00+12:00"},
+        {
+            "windows": [
+                {"id": "w1", "key": "k", "opens_at": "2026-12-01T12:00Z", "closes_at": "9999-12-31T23:59Z"}
+            ]
+        },
+        {"before": {"features": [], "attributes": {"password": "x"}, "schedules": {}}},
+        {"before": {"features": [], "attributes": {}, "schedules": {"PROVISIONING": "0 0 5 * * ?"}}},
     ],
 )
 def test_a_well_signed_escrow_of_the_wrong_shape_is_broken(changes: dict[str, Json]) -> None:
