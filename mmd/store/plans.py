@@ -51,6 +51,10 @@ _OCCURRENCES: Final = sa.select(occurrence).where(
     occurrence.c.window_id.in_(sa.bindparam("ids", expanding=True))
 )
 _RECENT: Final = _OCCURRENCES.where(occurrence.c.opens_at > sa.bindparam("since"))
+# Of any window: so the index on the end is used, and there are hardly ever any.
+_EXTENDED: Final = sa.select(occurrence).where(
+    occurrence.c.closes_at > sa.bindparam("open"), occurrence.c.opens_at <= sa.bindparam("since")
+)
 _EXEMPTIONS: Final = sa.select(exemption).where(
     exemption.c.window_id.in_(sa.bindparam("ids", expanding=True))
 )
@@ -165,16 +169,26 @@ class Plans:
         sources: defaultdict[str, list[SourceRef]] = defaultdict(list)
         for row in self._chunks(_SOURCES, ids):
             sources[row["window_id"]].append(SourceRef(row["source_id"], row["source_name"]))
-        kept: sa.Select[Any] = _OCCURRENCES
-        since: dict[str, object] = {}
-        if recorded_since is not None and rows:  # a rule of ten years has thousands on file
-            longest = timedelta(seconds=max(row["duration_seconds"] for row in rows))
-            # One that was ended early must still be known while its definition would have it open.
-            kept, since = _RECENT, {"since": recorded_since - longest - timedelta(days=2)}
         recorded: defaultdict[str, list[Occurrence]] = defaultdict(list)
-        for row in self._chunks(kept, ids, since):
+        longest = timedelta(seconds=max((row["duration_seconds"] for row in rows), default=0))
+        for row in self._occurrences(ids, recorded_since, longest):
             recorded[row["window_id"]].append(_occurrence(row))
         return [_window(row, sources[row["id"]], recorded[row["id"]]) for row in rows]
+
+    def _occurrences(
+        self, ids: Sequence[str], since: datetime | None, longest: timedelta
+    ) -> list[sa.RowMapping]:
+        """Return what is on file of windows, or what of it may be open after an instant.
+
+        A rule of ten years has thousands. One that was ended early must still be known while its definition
+        would have it open, and one that was extended for as long as it is open.
+        """
+        if since is None or not ids:
+            return self._chunks(_OCCURRENCES, ids)
+        begun = since - longest - timedelta(days=2)
+        with self._database.read() as connection:
+            extended = connection.execute(_EXTENDED, {"open": since, "since": begun}).mappings().all()
+        return [*extended, *self._chunks(_RECENT, ids, {"since": begun})]
 
     def _chunks(
         self, query: sa.Select[Any], ids: Sequence[str], values: Mapping[str, object] = _NO_VALUES

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from world import START, World
 
+from mmd.amend import extend
 from mmd.errors import Unreachable
 from mmd.findings import Kind
 from mmd.plan import Interference, Verb
 from mmd.posture import ESCROW, HEALTH_FLAG, MARKER, Json, Posture, Treatment, canonical
 from mmd.simulator.problems import Problem
+from mmd.store import Entry
+from mmd.windows import Window, open_at
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -133,6 +136,34 @@ def test_a_finding_stays_while_isc_does_not_show_its_source(it: World, answer: s
     it.tenant.patch(source, [{"op": "remove", "path": f"/connectorAttributes/{MARKER}"}])
     it.run()
     assert it.store.findings.open() == {}
+
+
+# --- What was planned -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("repeat", [None, "FREQ=YEARLY"])
+def test_an_occurrence_is_extended_for_as_long_as_somebody_likes(it: World, repeat: str | None) -> None:
+    source = it.ids[0]
+    planned = it.plan([source], repeat=repeat)
+    it.run(2)
+    change(it, planned.id, lambda window, now: extend(window, timedelta(days=50), now))
+    for _ in range(49):
+        it.clock.pass_by(DAY)
+        it.begin()
+        it.run(2)
+        assert it.in_maintenance(source)
+        (current,) = it.store.plans.current(it.clock.at)
+        assert open_at(current, it.clock.at) is not None
+    it.clock.pass_by(2 * DAY)
+    it.run(3)
+    assert it.restored(source)
+
+
+def change(it: World, window_id: str, how: Callable[[Window, datetime], Window]) -> None:
+    """Do what a command does: read the window, change it, put it on file."""
+    window = it.store.plans.get(window_id)
+    assert window is not None
+    it.store.plans.save(how(window, it.clock.at), Entry(at=it.clock.at, kind="window.edited", actor="test"))
 
 
 # --- What is touched --------------------------------------------------------------------------------------
