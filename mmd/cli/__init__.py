@@ -120,6 +120,9 @@ def _told(error: Exception) -> int:
         return error.exit_code
     if isinstance(error, click.exceptions.Abort):
         return 130
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     if isinstance(error, BrokenPipeError):
         _silence_stdout()
         return 0
