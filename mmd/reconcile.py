@@ -35,6 +35,7 @@ VERIFY_AFTER: Final = timedelta(seconds=1)  # the pass that sees what this one d
 BACKOFF: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # seconds, by failures in a row of one source
 LOOK_BACK: Final = timedelta(days=31)  # how far back a missed occurrence is still noticed
 LOOK_AHEAD: Final = timedelta(days=2)  # what begins later is not read, and a pass comes before it does
+PLANNED_BY: Final = timedelta(minutes=10)  # how long after its start a window may come on file
 LATE: Final = timedelta(minutes=15)  # how long after a release an unanswered request may still be carried out
 SCHEDULES_READ: Final = 20  # held sources whose schedules are read in one pass, in turn
 
@@ -154,11 +155,11 @@ class Reconciler:
 
     async def gather(self, now: datetime, *, record: bool = True) -> Gathered:
         """Bring together what is planned, what is held, and what is seen."""
-        unclaimed = now - (self._claimed_until or now - LOOK_BACK) if record else timedelta(0)
+        since = self._claimed_since(now) if record else now
         ahead = self._rules.pace.longest + LOOK_AHEAD
-        windows = self._store.plans.current(now, since=max(unclaimed, timedelta(0)), ahead=ahead)
+        windows = self._store.plans.current(now, since=now - since, ahead=ahead)
         if record:
-            windows = self._claim(windows, now)
+            windows = self._claim(windows, since, now)
         exemptions = self._store.plans.exemptions(windows)
         open_now = still_wanted(windows, exemptions, now, self._rules.pace.ahead)
         held = self._store.holds.held()
@@ -185,9 +186,12 @@ class Reconciler:
         ]
         return Gathered(tuple(windows), tuple(cases), error)
 
-    def _claim(self, windows: list[Window], now: datetime) -> list[Window]:
+    def _claimed_since(self, now: datetime) -> datetime:
+        """Return since when occurrences are to be claimed; a command takes a while to plan one for "now"."""
+        return now - LOOK_BACK if self._claimed_until is None else min(self._claimed_until, now) - PLANNED_BY
+
+    def _claim(self, windows: list[Window], since: datetime, now: datetime) -> list[Window]:
         """Put occurrences that have begun on file: from now on they keep their instants."""
-        since = self._claimed_until or now - LOOK_BACK
         new = {window.id: begun(window, since, now) for window in windows}
         found = [item for items in new.values() for item in items]
         if not found:

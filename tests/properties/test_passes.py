@@ -159,6 +159,23 @@ def test_an_occurrence_is_extended_for_as_long_as_somebody_likes(it: World, repe
     assert it.restored(source)
 
 
+def test_an_occurrence_that_began_before_it_was_on_file_is_claimed(it: World) -> None:
+    it.run()
+    it.plan([it.ids[0]], after=-60)
+    it.run(2)
+    begun = [entry.kind for entry in it.store.journal.read() if entry.kind.startswith("occurrence")]
+    assert begun == ["occurrence.begun"]
+
+
+def test_occurrences_are_claimed_after_the_clock_was_set_back(it: World) -> None:
+    it.clock.at += timedelta(days=1)
+    it.run()
+    it.clock.at = START
+    it.plan([it.ids[0]])
+    it.run(2)
+    assert "occurrence.begun" in [entry.kind for entry in it.store.journal.read()]
+
+
 def change(it: World, window_id: str, how: Callable[[Window, datetime], Window]) -> None:
     """Do what a command does: read the window, change it, put it on file."""
     window = it.store.plans.get(window_id)
