@@ -107,8 +107,9 @@ def _make_database(path: Path) -> None:
 
 def _next_steps(loaded: config.Config) -> list[str]:
     option = "" if _is_found(loaded.path) else f" --config {loaded.path}"
+    secret = f"put the token's secret into {loaded.tenant.client_secret_file}, for your eyes only (chmod 600)"
     steps = [
-        f"put the token's secret into {loaded.tenant.client_secret_file}, for your eyes only (chmod 600)",
+        *([] if _has_secret(loaded) else [secret]),
         f"see what is missing: mmd{option} doctor",
         f'plan a window: mmd{option} schedule add SOURCE --start "sat 22:00" --for 2h --reason "patches"',
         f"have it kept: mmd{option} run, or systemctl enable --now mmd (docs/operations.md)",
@@ -117,6 +118,14 @@ def _next_steps(loaded: config.Config) -> list[str]:
         steps.insert(0, f"name the tenant and the client id in {loaded.path}")
     numbered = [f"  {number}. {step}" for number, step in enumerate(steps, start=1)]
     return [f"wrote {loaded.path} and {loaded.database.file}", "next:", *numbered]
+
+
+def _has_secret(loaded: config.Config) -> bool:
+    try:
+        config.client_secret(loaded)
+    except ConfigError:
+        return False
+    return True
 
 
 def _is_found(path: Path) -> bool:

@@ -134,6 +134,14 @@ def test_init_without_a_tenant_says_that_one_is_to_be_named(mmd: Cli) -> None:
     assert "1. name the tenant and the client id" in ran.err
 
 
+def test_init_asks_for_no_secret_that_it_has(mmd: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMD_TENANT__CLIENT_SECRET", "theirs")
+    ran = mmd("init", "--tenant", "acme", "--client-id", "8f2c")
+    assert ran.code == 0
+    assert "1. see what is missing" in ran.err
+    assert "theirs" not in ran.err
+
+
 def test_init_takes_the_url_of_a_tenant_too(mmd: Cli, simulator: Simulator) -> None:
     assert mmd("init", "--tenant", simulator.base_url).code == 0
     assert config.base_url(config.load(mmd.folder / "mmd.toml", {})) == simulator.base_url
