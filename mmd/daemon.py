@@ -32,6 +32,7 @@ from mmd.store import DaemonRow
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import TextIO
 
     from mmd.desk import AlertDesk, Courier
     from mmd.isc import Isc
@@ -62,11 +63,12 @@ def only_one(database: Path) -> Iterator[None]:
     Raises:
         Conflict: another process holds it.
         NotFound: the database's folder does not exist.
+        MmdError: nothing can be written there.
     """
     path = database.with_name(f"{database.name}.lock")
     if not path.parent.is_dir():
         raise NotFound(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+    with _opened(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -79,6 +81,13 @@ def only_one(database: Path) -> Iterator[None]:
         file.write(f"pid {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+    except OSError as error:
+        raise MmdError(f"{path} cannot be written: {error.strerror}") from error
 
 
 class Notifier:

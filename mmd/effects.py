@@ -186,7 +186,8 @@ class Effects:
         look = await self._look(action.case, Priority.RESTORE, expected={} if held.verified else None)
         self._check_escrow(held, look.observed)
         if held.verified:
-            self._store.holds.verified(snapshot.id, is_so=False)
+            with contextlib.suppress(Unwritable):  # as in _journaled
+                self._store.holds.verified(snapshot.id, is_so=False)
             held = replace(held, verified=False)
         goal = _goal(snapshot, look.observed)
         operations = undo(look.observed, goal, snapshot.treatment)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 HEAD: Final = "0005"
 BUSY_SECONDS: Final = 5
+_DECIDING: Final = ("snapshot", "window", "window_source", "occurrence", "exemption", "meta")
 _OLDER: Final = ("0001", "0002", "0003", "0004")
 
 
@@ -117,7 +118,7 @@ def _plain_errors(path: Path | None) -> Iterator[None]:
 def plain_error(path: Path | None, error: BaseException) -> MmdError:
     """Translate SQLite's error into a sentence and a hint."""
     text = str(error)
-    if "malformed" in text or "not a database" in text:
+    if any(word in text for word in ("malformed", "not a database", "decode")):
         return Damaged(
             f"the database {path} is damaged: {text}",
             hint="restore a backup (docs/operations.md), or move it away and run `mmd recover`",
@@ -132,7 +133,7 @@ def open_database(path: Path, *, create: bool = False, upgrade: bool = False) ->
 
     With `create` a missing file is made; without, an empty database in memory stands in, so that reading
     commands answer "nothing". With `upgrade` an older schema is backed up and upgraded; without, it is
-    refused.
+    refused. With either of them somebody is about to act on the word of it, so that it must be whole.
 
     Raises:
         Refused: the file's mode lets others in, or its schema is older or newer than this program's.
@@ -146,7 +147,24 @@ def open_database(path: Path, *, create: bool = False, upgrade: bool = False) ->
     revision = revision_of(path)
     if revision != HEAD:
         _meet(path, revision, upgrade=upgrade)
+    if create or upgrade:
+        _must_be_whole(path)
     return Database(path)
+
+
+def _must_be_whole(path: Path) -> None:
+    """Refuse a file in which what decides is damaged: a row that an index lost would just not be there.
+
+    The journal decides nothing, and may be long: `mmd db check` reads all.
+    """
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+        for table in _DECIDING:
+            try:
+                found = connection.execute(f"PRAGMA integrity_check({table})").fetchone()[0]
+            except sqlite3.DatabaseError as error:
+                raise plain_error(path, error) from error
+            if found != "ok":
+                raise plain_error(path, sqlite3.DatabaseError(f"malformed: {found}"))
 
 
 def _meet(path: Path, revision: str, *, upgrade: bool) -> None:

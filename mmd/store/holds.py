@@ -189,12 +189,19 @@ def _row(held: Held) -> dict[str, object]:
 
 
 def _held(row: sa.RowMapping) -> Held:
-    before = fields_from_json(json.loads(row["before"]))
-    if digest(before) != row["digest"]:
+    try:
+        return _read(row)
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise Damaged(
             f"the snapshot of {row['source_name']} is not what was written",
             hint="restore a backup of the database, or move it away and run `mmd recover`",
-        )
+        ) from None
+
+
+def _read(row: sa.RowMapping) -> Held:
+    before = fields_from_json(json.loads(row["before"]))
+    if digest(before) != row["digest"]:
+        raise ValueError("the digest is another one")
     kept = Snapshot(
         id=row["id"],
         source_id=row["source_id"],

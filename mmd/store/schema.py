@@ -30,7 +30,10 @@ class Instant(sa.TypeDecorator["datetime"]):
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> datetime | None:
         """Read text as an aware datetime in UTC."""
-        return None if value is None else unstamp(value)
+        try:
+            return None if value is None else unstamp(value)
+        except (ValueError, TypeError) as error:
+            raise sa.exc.DataError(None, None, ValueError(f"malformed instant ({error})")) from error
 
 
 metadata: Final = sa.MetaData()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -63,10 +64,13 @@ class Forker:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
-    def begin(self, *arguments: str, log: Path, environment: Mapping[str, str]) -> int:
-        """Start a life; return its process id."""
+    def begin(
+        self, *arguments: str, log: Path, environment: Mapping[str, str], file_size: int | None = None
+    ) -> int:
+        """Start a life; return its process id. No file of its may grow beyond `file_size` bytes."""
         self.born.clear()
-        self._say({"arguments": arguments, "log": str(log), "environment": dict(environment)})
+        order = {"arguments": arguments, "log": str(log), "environment": dict(environment)}
+        self._say({**order, "file_size": file_size})
         self.pid, self.alive = self._hear(), True
         self.born.set()
         return self.pid
@@ -140,6 +144,8 @@ def live(order: dict[str, Any]) -> None:
     for old, new in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(old, new)
     os.environ.update(order["environment"])
+    if order["file_size"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_size"], order["file_size"]))
     code: Any = 1
     try:
         main(list(order["arguments"]))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from forker import Forker, side_by_side
-from wards import KINDS, Ward, Wards, tenant, until
+from wards import KINDS, Wards, tenant, until
 
 from mmd.simulator import Switches, faults
 
@@ -59,8 +59,8 @@ def test_sigkill_ends_what_sigterm_did_not(wards: Wards) -> None:
         ward.open_window()
         told = ward.fault(faults.run(forker.kill(signal.SIGTERM)), nth=nth + 1)
         ward.fault(faults.hang(30), nth=nth + 1)
-        forker.begin(*ward.arguments("run"), log=ward.log, environment=ward.environment)
-        _wait(lambda: told.fired == 1, ward)
+        ward.start(forker, "run")
+        ward.wait(lambda: told.fired == 1)
         time.sleep(0.2)
         os.kill(forker.pid, signal.SIGKILL)
         assert forker.end() == -signal.SIGKILL
@@ -75,19 +75,12 @@ def test_frozen_while_entering_and_thawed_after_the_window(wards: Wards) -> None
         ward = wards.take(SHAPE)
         ward.open_window(WINDOW)
         rule = ward.fault(faults.run(forker.kill(signal.SIGSTOP)), nth=nth + 1)
-        forker.begin(*ward.arguments("run"), log=ward.log, environment=ward.environment)
-        _wait(lambda: rule.fired == 1, ward)
+        ward.start(forker, "run")
+        ward.wait(lambda: rule.fired == 1)
         time.sleep(WINDOW.total_seconds())
         os.kill(forker.pid, signal.SIGCONT)
-        _wait(lambda: ward.restored and ward.released, ward)
+        ward.wait(lambda: ward.restored and ward.released)
         os.kill(forker.pid, signal.SIGTERM)
         assert forker.end() == 0
 
     side_by_side(run, range(1, REQUESTS))
-
-
-def _wait(happened: Callable[[], bool], ward: Ward, within: float = 30) -> None:
-    begun = time.monotonic()
-    while not happened():
-        assert time.monotonic() - begun < within, ward.told()
-        time.sleep(0.05)

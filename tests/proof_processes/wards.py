@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -72,9 +73,11 @@ class Ward:
 
     # -- what is planned
 
-    def open_window(self, lasting: timedelta = timedelta(hours=1)) -> None:
-        """Plan a window that has been open for a second."""
-        start = (utcnow() - timedelta(seconds=1)).replace(microsecond=0)
+    def open_window(
+        self, lasting: timedelta = timedelta(hours=1), *, after: timedelta = timedelta(seconds=-1)
+    ) -> None:
+        """Plan a window that has been open for a second, or opens later."""
+        start = (utcnow() + after).replace(microsecond=0)
         window = Window(
             id="wproof",
             sources=(SourceRef(self.source_id, self.sim.tenant.sources[self.source_id]["name"]),),
@@ -82,7 +85,7 @@ class Ward:
             timezone="UTC",
             duration=lasting,
             reason="patching",
-            created_at=start,
+            created_at=utcnow(),
             effective_from=start,
         )
         with Store.open(self.database) as store:
@@ -106,10 +109,26 @@ class Ward:
     def environment(self) -> dict[str, str]:
         return {"MMD_TENANT__CLIENT_SECRET": SECRET}
 
-    def live(self, forker: Forker, *words: str) -> int:
+    def live(self, forker: Forker, *words: str, file_size: int | None = None) -> int:
         """A whole life of a command; return its exit code."""
-        forker.begin(*self.arguments(*(words or ("reconcile",))), log=self.log, environment=self.environment)
+        self.start(forker, *(words or ("reconcile",)), file_size=file_size)
         return forker.end()
+
+    def start(self, forker: Forker, *words: str, file_size: int | None = None) -> None:
+        """Start a command, the daemon mostly."""
+        forker.begin(*self.arguments(*words), log=self.log, environment=self.environment, file_size=file_size)
+
+    def wait(self, happened: Callable[[], bool], within: float = 30) -> None:
+        """Wait for what must happen."""
+        begun = time.monotonic()
+        while not happened():
+            assert time.monotonic() - begun < within, self.told()[-3000:]
+            time.sleep(0.05)
+
+    @property
+    def changes(self) -> int:
+        """How many requests that change something were sent."""
+        return sum(not line.startswith(("GET", "POST /oauth")) for line in self.requests())
 
     def pass_by(self) -> Report:
         """One pass in this process, over HTTP, to get somewhere without ado."""
