@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 # A gateway counts a request when it arrives, which is some time between sending it and the answer; if the
-# answer takes longer than this many seconds, the request is taken to have been counted by then.
-SLACK: Final = 0.5
+# answer takes longer than this many seconds, the request is taken to have been counted by then. A busy
+# machine or a slow answer may take a second or two, and with half a second 429s were seen.
+SLACK: Final = 2.0
+# Work goes on in steps: what was answered within so many seconds is about to ask for its next request.
+_LINGER: Final = 0.5
 # One grant in this many goes to whoever has waited longest behind a higher priority, once that is longer than
 # so many periods: nobody starves, and a long row of restores still loses at most a twentieth.
 _FAIR_TURN: Final = 20
@@ -50,11 +54,15 @@ RANK: Final[ContextVar[int]] = ContextVar("rank", default=0)
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """Leave to send one request now; it is free for the next one at `until` (on the budget's clock)."""
+    """Leave to send one request now; it is free for the next one at `until` (on the budget's clock).
+
+    Until `busy_until` the work that it is part of is on its way to the next request.
+    """
 
     budget: Budget
     priority: Priority
     until: float
+    busy_until: float = math.inf
 
     def settle(self) -> None:
         """Say that the answer is there, or given up, so that ISC has counted the request by now."""
@@ -121,7 +129,8 @@ class Budget:
 
     def settle(self, slot: Slot) -> None:
         """Start the period of a slot, if it has not started."""
-        slot.until = min(slot.until, self._clock() + self._period)
+        now = self._clock()
+        slot.until, slot.busy_until = min(slot.until, now + self._period), now + _LINGER
         self._serve()
 
     def give_back(self, slot: Slot) -> None:
@@ -148,8 +157,9 @@ class Budget:
     def _serve(self) -> None:
         now = self._clock()
         self._taken = [slot for slot in self._taken if slot.until > now]
-        while (priority := self._next(now)) is not None:
-            if (at := self._free_at(now, priority)) > now:
+        while (following := self._next(now)) is not None:
+            priority, at = following
+            if at > now:
                 self._wake_at(at)
                 return
             slot = Slot(self, priority, now + SLACK + self._period)
@@ -166,18 +176,33 @@ class Budget:
             free_at = max(free_at, _when_fewer(own, max(1, int(self.ceiling * _SWEEP_SHARE)), now))
         return free_at
 
-    def _next(self, now: float) -> Priority | None:
-        """The priority to serve next; drops cancelled waiters at the head of each queue."""
+    def _kept_until(self, now: float, priority: Priority) -> float:
+        """Return until when what is free is kept for work of higher priority that is under way.
+
+        It will ask for its next request in a moment; else verification, which then waits, would take the last
+        of a period, and the last sources would wait for the next one.
+        """
+        ahead = [slot.busy_until for slot in self._taken if slot.priority < priority]
+        busy = [until for until in ahead if until > now]
+        if not busy or len(self._taken) + len(busy) < self.ceiling:
+            return now
+        return min(*busy, *(slot.until for slot in self._taken))
+
+    def _next(self, now: float) -> tuple[Priority, float] | None:
+        """The priority to serve next, and when; drops cancelled waiters at the head of each queue."""
         for queue in self._queues.values():
             while queue and queue[0].granted.done():
                 heapq.heappop(queue)
         waiting = [priority for priority, queue in self._queues.items() if queue]
+        if not waiting:
+            return None
+        first, free_at = waiting[0], self._free_at(now, waiting[0])
         if waiting[1:] and self._turn % _FAIR_TURN == 0:
             eldest = min(waiting[1:], key=lambda priority: self._queues[priority][0].since)
             late = now - self._queues[eldest][0].since > _FAIR_PERIODS * self._period
-            if late and self._free_at(now, eldest) <= self._free_at(now, waiting[0]):
-                return eldest
-        return waiting[0] if waiting else None
+            if late and self._free_at(now, eldest) <= free_at:
+                return eldest, self._free_at(now, eldest)
+        return first, max(free_at, self._kept_until(now, first))
 
     def _wake_at(self, at: float) -> None:
         if self._timer is not None:

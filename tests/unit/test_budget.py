@@ -165,6 +165,34 @@ def test_sweeps_leave_half_of_the_rate_to_what_cannot_wait() -> None:
     assert max(swept) == pytest.approx(30.0, abs=1)
 
 
+def test_verification_takes_nothing_from_work_that_is_between_two_requests() -> None:
+    async def scenario(loop: VirtualLoop) -> tuple[float, float]:
+        budget = budget_of(loop, 4)
+
+        async def enter() -> float:
+            return max([await use(budget, Priority.ENTER, seconds=0.3) for _ in range(3)])
+
+        entering = [asyncio.create_task(enter()) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        verified = await use(budget, Priority.VERIFY)
+        return max(await asyncio.gather(*entering)), verified
+
+    entered, verified = run(scenario)
+    assert entered < verified < 15.0
+
+
+def test_verification_does_not_wait_where_there_is_enough_for_all() -> None:
+    async def scenario(loop: VirtualLoop) -> float:
+        budget = budget_of(loop, 10)
+        entering = [asyncio.create_task(use(budget, Priority.ENTER, seconds=5.0)) for _ in range(4)]
+        await asyncio.sleep(0)
+        verified = await use(budget, Priority.VERIFY)
+        await asyncio.gather(*entering)
+        return verified
+
+    assert run(scenario) == 0.0
+
+
 def test_an_endless_row_of_restores_does_not_starve_a_sweep() -> None:
     async def scenario(loop: VirtualLoop) -> float:
         budget = budget_of(loop, 10)
