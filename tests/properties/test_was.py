@@ -47,7 +47,8 @@ class Told:
     def note(self) -> None:
         """Write down what is so, in the middle of a minute in which nothing happens."""
         self.it.clock.pass_by(MINUTE / 2)
-        self.truth.append((self.it.clock.at, self.marked))
+        if self.seen:  # what nobody looked at, and was undone before anybody did, cannot be known
+            self.truth.append((self.it.clock.at, self.marked))
         self.it.clock.pass_by(MINUTE / 2)
 
     def sweep(self) -> None:
