@@ -45,6 +45,9 @@ POLL: Final = 0.25  # seconds between looks at the database and the clocks
 STEP: Final = 0.25  # seconds of disagreement between wall and monotonic clock that count as a step
 UNTRUSTED_STEP: Final = timedelta(minutes=5)  # a step this large holds enters, not restores
 UNTRUSTED_FOR: Final = timedelta(minutes=10)
+PATIENCE: Final = (
+    2.0  # seconds that a pass waits for its sources: the next window must not wait for slow ones
+)
 GRACE: Final = 8.0  # seconds that running work has to finish after SIGTERM; systemd and users count on 10
 KEEP_WARM: Final = 20.0  # seconds between looks at the token
 TOKEN_END_FIRST: Final = 60.0  # seconds after the start, when what had to be done at once is done
@@ -211,13 +214,14 @@ class Daemon:
             self._tick.clear()
             await self._pass()
             await self._tick.wait()
+        await self._reconciler.drain()
 
     async def _pass(self) -> None:
         started = time.monotonic()
         requests = self._store.service.asked()
         now = utcnow()
         try:
-            report = await self._reconciler.run(hold_enters=self._distrusts(now))
+            report = await self._reconciler.run(hold_enters=self._distrusts(now), patience=PATIENCE)
         except MmdError as error:
             self._log.error("pass.failed", error=error.message, hint=error.hint)
             self._note(now, ok=False, note=error.message)

@@ -125,22 +125,28 @@ class Reconciler:
         self._turns = Turns()
         self._claimed_until: datetime | None = None
         self._unwritten: MmdError | None = None
+        self._busy: dict[str, asyncio.Task[Outcome]] = {}
         self.stopping = False
 
-    async def run(self, *, hold_enters: bool = False) -> Report:
-        """One pass. With `hold_enters` nothing new is entered: the clock is not to be trusted."""
+    async def run(self, *, hold_enters: bool = False, patience: float | None = None) -> Report:
+        """One pass. With `hold_enters` nothing new is entered: the clock is not to be trusted.
+
+        With `patience` (seconds) the pass does not wait longer for its sources: those that take their time
+        are gone on with, left out of the passes that follow, and told of in the one that finds them done.
+        """
+        late = self._finished()
         now = self._now()
         self._unwritten = None
         gathered = await self.gather(now)
         actions = plan(gathered.cases, interference=self._rules.interference)
         due = [action for action in actions if self._is_due(action, now, hold_enters=hold_enters)]
         self._release(due)
-        outcomes = await self._apply(due)
+        outcomes = await self._apply(due, patience)
         with self._noting():
             self._see(gathered, actions, outcomes)
         return Report(
             at=now,
-            outcomes=outcomes,
+            outcomes=(*late, *outcomes),
             error=gathered.error or self._unwritten,
             again_at=self._again(gathered, outcomes, now),
         )
@@ -164,6 +170,9 @@ class Reconciler:
         open_now = still_wanted(windows, exemptions, now, self._rules.pace.ahead)
         held = self._store.holds.held()
         watch = {name: pair for name, pair in self._store.holds.to_watch(now).items() if name not in held}
+        busy = self._busy.keys()
+        open_now = {name: pairs for name, pairs in open_now.items() if name not in busy}
+        held = {name: item for name, item in held.items() if name not in busy}
         observed, error = await self._observe({*open_now, *held, *watch})
         turn = [name for name in held if name in open_now and name in observed]
         looked_at = [*self._turns.next(turn, now, self._sweep), *(name for name in watch if name in observed)]
@@ -347,9 +356,24 @@ class Reconciler:
                 with self._noting():
                     self._store.holds.release(held.snapshot.id, entry)
 
-    async def _apply(self, actions: Iterable[Action]) -> tuple[Outcome, ...]:
-        attempts = [self._attempt(action, rank) for rank, action in enumerate(actions)]
-        return tuple(await asyncio.gather(*attempts))
+    async def _apply(self, actions: Iterable[Action], patience: float | None) -> tuple[Outcome, ...]:
+        for rank, action in enumerate(actions):
+            self._busy[action.source_id] = asyncio.create_task(self._attempt(action, rank))
+        if self._busy:
+            await asyncio.wait(self._busy.values(), timeout=patience)
+        return self._finished()
+
+    def _finished(self) -> tuple[Outcome, ...]:
+        """Take out the sources whose work is done, and return what came of it."""
+        done = {name: task for name, task in self._busy.items() if task.done()}
+        for name in done:
+            del self._busy[name]
+        return tuple(task.result() for task in done.values())
+
+    async def drain(self) -> None:
+        """Wait for the sources that are being worked on."""
+        if self._busy:
+            await asyncio.wait(self._busy.values())
 
     async def _attempt(self, action: Action, rank: int) -> Outcome:
         """Do one action; whatever goes wrong stays with its source."""
@@ -456,6 +480,8 @@ class Reconciler:
         due.append(now + LOOK_AHEAD)
         if gathered.error is not None:
             due.append(later + VERIFY_AFTER * 2)
+        if self._busy:
+            due.append(later + VERIFY_AFTER)
         if any(outcome.action.verb in WRITES and outcome.error is None for outcome in outcomes):
             due.append(later + VERIFY_AFTER)
         if any(outcome.error is not None and _is_refused(outcome) for outcome in outcomes):

@@ -133,7 +133,7 @@ def test_a_source_left_out_by_hand_is_not_wanted(desk: Desk, store: Store) -> No
 def test_what_is_not_back_after_its_window_is_a_finding(desk: Desk, store: Store) -> None:
     with store:
         hold(store, "s1", closes_at=NOW - HOUR)
-        hold(store, "s2", closes_at=NOW - timedelta(seconds=10))
+        hold(store, "s2", closes_at=utc_now() - timedelta(seconds=10))  # NOW is of the import
     found = rows(desk.done("status", *JSON))
     assert (found["s1"]["finding"], found["s2"]["finding"]) == ("overdue", None)
     said = desk.done("status")

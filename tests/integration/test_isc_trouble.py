@@ -252,7 +252,7 @@ def test_latency_does_not_limit(simulator: Simulator, source_id: str) -> None:
         await reading(source_id, 80)(isc)
         return time.monotonic() - started
 
-    assert run(simulator, work, rate=81) < 1.0
+    assert run(simulator, work, rate=81) < 5.0  # one after the other they take 24
 
 
 def test_no_429_is_of_our_own_making(source_id: str, simulator: Simulator) -> None:
