@@ -6,11 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 SELF := --no-build-isolation --no-deps --editable .
-LOCK = $(VENV)/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
+LOCK = $(VENV)/lock/bin/pip-compile --quiet --generate-hashes --no-strip-extras --allow-unsafe --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host --no-emit-options
 RUNTIME := pyproject.toml requirements/build.in
 
-.PHONY: demo test check lint format lock clean
+.PHONY: demo test check soak test-systemd lint format bench audit sbom lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/run.stamp  ## a simulated tenant, a window from start to proven restore, a report
@@ -22,12 +22,22 @@ test: $(VENV)/dev.stamp  ## every test, and how many of each kind
 check: lint  ## what to run before each commit; under a minute
 	@$(BIN)/python -m pytest --numprocesses auto -m "not slow"
 
+SOAK ?= 3600
+soak: $(VENV)/dev.stamp  ## all of the proof, and made-up lives for SOAK seconds (an hour)
+	@MMD_PROOF=all MMD_SOAK=$(SOAK) $(BIN)/python -m pytest --numprocesses auto tests/proof tests/proof_processes
+
+test-systemd: $(VENV)/dev.stamp  ## the unit under a real systemd; needs root, debootstrap and systemd-nspawn
+	@$(BIN)/python -m pytest -p no:cacheprovider tests/systemd/check_unit.py
+
 lint: $(VENV)/dev.stamp  ## format, style, types, layers, security
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/bandit --quiet --recursive --severity-level medium mmd
+
+bench: $(VENV)/dev.stamp  ## measure all that docs/performance.md promises, and write it anew; ten minutes
+	@$(BIN)/python -m benchmarks
 
 format: $(VENV)/dev.stamp  ## write the code as the formatter wants it
 	@$(BIN)/ruff format --quiet .
@@ -54,10 +64,25 @@ $(VENV)/venv.stamp:
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
+audit: $(VENV)/audit  ## known weaknesses of what mmd installs; asks a service on the internet
+	@.ci/audit $(VENV)/audit/bin/pip-audit
+
+sbom: $(VENV)/audit  ## the bill of materials of what mmd installs, as build/sbom.json (CycloneDX)
+	@mkdir -p build
+	@$(VENV)/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file build/sbom.json requirements/run.txt
+	@echo "Written: build/sbom.json"
+
+$(VENV)/audit: requirements/audit.txt | $(VENV)/venv.stamp
+	@$(PYTHON) -m venv --clear $@
+	@$@/bin/python -m pip --disable-pip-version-check install --quiet --quiet --require-hashes -r $<
+	@touch $@
+
 lock: $(VENV)/lock  ## pin the newest allowed versions of everything, with hashes
 	@CUSTOM_COMPILE_COMMAND="make lock" $(LOCK) --upgrade --output-file requirements/run.txt $(RUNTIME)
 	@CUSTOM_COMPILE_COMMAND="make lock" $(LOCK) --upgrade --output-file requirements/dev.txt \
 		--constraint requirements/run.txt $(RUNTIME) requirements/dev.in
+	@CUSTOM_COMPILE_COMMAND="make lock" $(LOCK) --upgrade --output-file requirements/audit.txt requirements/audit.in
 
 # By the oldest Python we support: what a newer one needs less of does no harm there.
 $(VENV)/lock:

@@ -33,7 +33,7 @@ def wanted(file: str) -> set[str]:
 
 def pins(lock: str) -> dict[str, str]:
     text = (ROOT / "requirements" / lock).read_text("utf-8")
-    return dict(re.findall(r"^([a-z0-9-]+)==(\S+) \\$", text, re.MULTILINE))
+    return dict(re.findall(r"^([a-z0-9-]+)(?:\[[a-z,]+\])?==(\S+) \\$", text, re.MULTILINE))
 
 
 def test_the_version_is_one() -> None:
@@ -99,3 +99,23 @@ def test_make_says_in_one_sentence_what_is_missing(tmp_path: Path, python: str, 
     assert result.returncode != 0
     assert f"{other} {sentence}" in result.stderr.splitlines()[0]
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "exits", "code"),
+    [
+        ("No known vulnerabilities found", 0, 0),
+        ("Found 2 known vulnerabilities in 1 package", 1, 1),
+        ("ERROR: Dependency not found and could not be audited: alembic (1.20.1)", 1, 3),
+        ("requests.exceptions.ConnectionError: nobody there", 1, 3),
+    ],
+)
+def test_an_audit_that_nobody_answers_is_never_green(
+    tmp_path: Path, told: str, exits: int, code: int
+) -> None:
+    auditor = tmp_path / "pip-audit"
+    auditor.write_text(f"#!/bin/sh\necho '{told}'\nexit {exits}\n")
+    auditor.chmod(0o755)
+    done = subprocess.run([ROOT / ".ci/audit", auditor], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert ("AUDIT NOT RUN" in done.stderr) == (code == 3)
