@@ -36,7 +36,7 @@ from mmd.amend import still_wanted
 from mmd.errors import Denied, MmdError, TenantError
 from mmd.notify import ping
 from mmd.plan import WRITES
-from mmd.store import Change
+from mmd.store.alerts import Change
 from mmd.windows import open_at
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from mmd.notify import Channel
     from mmd.reconcile import Outcome, Report
     from mmd.secret import Secret
-    from mmd.store import Delivery, Entry, Store
+    from mmd.store import Entry, Store
+    from mmd.store.alerts import Delivery
     from mmd.windows import Window
 
 GIVE_WAY: Final = 8  # attempts after which a message no longer holds back those behind it: about an hour

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from mmd.store.alerts import Alerts, Change, Delivery
 from mmd.store.database import (
     HEAD,
     Damaged,
@@ -26,7 +26,6 @@ from mmd.store.database import (
 from mmd.store.findings import Findings
 from mmd.store.holds import Holds
 from mmd.store.journal import Entry, Journal
-from mmd.store.past import Past
 from mmd.store.plans import Plans, new_id
 from mmd.store.service import DaemonRow, Service
 from mmd.store.sightings import Sighting, Sightings
@@ -35,12 +34,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from mmd.store.alerts import Alerts
+    from mmd.store.past import Past
+
 __all__ = [
     "HEAD",
-    "Change",
     "DaemonRow",
     "Damaged",
-    "Delivery",
     "Entry",
     "Sighting",
     "Store",
@@ -63,13 +63,25 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.plans = Plans(database)
-        self.alerts = Alerts(database)
         self.holds = Holds(database)
         self.findings = Findings(database)
         self.journal = Journal(database)
         self.sightings = Sightings(database)
         self.service = Service(database)
-        self.past = Past(database)
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        """What people are to look at."""
+        from mmd.store.alerts import Alerts  # noqa: PLC0415 - not for `mmd status`, which must answer at once
+
+        return Alerts(self.database)
+
+    @cached_property
+    def past(self) -> Past:
+        """What was."""
+        from mmd.store.past import Past  # noqa: PLC0415 - as above
+
+        return Past(self.database)
 
     @classmethod
     def open(cls, path: Path, *, create: bool = False, upgrade: bool = False) -> Store:

@@ -22,7 +22,8 @@ from mmd.alerts import Kind, Message, Verdict
 from mmd.desk import GIVE_WAY, OVERDUE, Courier
 from mmd.notify import Channel, ping
 from mmd.secret import Secret
-from mmd.store import Change, Store
+from mmd.store import Store
+from mmd.store.alerts import Change
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]

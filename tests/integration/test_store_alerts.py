@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mmd.alerts import Alert, Condition, Kind, Message, Verdict
-from mmd.store import Change, Entry, Store, rows
+from mmd.store import Entry, Store, rows
+from mmd.store.alerts import Change
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
