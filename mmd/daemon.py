@@ -59,6 +59,11 @@ def utcnow() -> datetime:
     return datetime.now(tz=UTC)  # noqa: TID251 - this is the shell's clock
 
 
+def _offset() -> float:
+    """Return how far the wall clock is from the monotonic one, in seconds; it changes when one is stepped."""
+    return time.time() - time.monotonic()  # noqa: TID251 - comparing clocks is the point
+
+
 @contextlib.contextmanager
 def only_one(database: Path) -> Iterator[None]:
     """Keep a second mmd from working on the same database; the kernel frees the lock on any death.
@@ -155,6 +160,7 @@ class Daemon:
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
+        self._offset = _offset()
         self._untrusted_until: datetime | None = None
 
     async def run(self) -> None:
@@ -218,6 +224,7 @@ class Daemon:
 
     async def _pass(self) -> None:
         started = time.monotonic()
+        self._compare_clocks()  # a step since the last look must not open a window
         requests = self._store.service.asked()
         now = utcnow()
         try:
@@ -297,17 +304,19 @@ class Daemon:
     async def _watch(self) -> None:
         """Look for commits of other processes, and for steps of the wall clock."""
         version = self._store.database.data_version()
-        offset = time.time() - time.monotonic()  # noqa: TID251 - comparing clocks is the point
         while True:
             await asyncio.sleep(POLL)
             found = self._store.database.data_version()
             if found != version:
                 version = found
                 self._tick.set()
-            moved = time.time() - time.monotonic() - offset  # noqa: TID251 - as above
-            if abs(moved) > STEP:
-                offset += moved
-                self._stepped(timedelta(seconds=moved))
+            self._compare_clocks()
+
+    def _compare_clocks(self) -> None:
+        moved = _offset() - self._offset
+        if abs(moved) > STEP:
+            self._offset += moved
+            self._stepped(timedelta(seconds=moved))
 
     def _stepped(self, step: timedelta) -> None:
         if abs(step) > UNTRUSTED_STEP:

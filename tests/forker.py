@@ -43,7 +43,7 @@ class Forker:
         """Start the program; `prefix` is what to start it through, such as strace or faketime."""
         self._process = subprocess.Popen(
             [*prefix, sys.executable, "-c", "import forker; forker.serve()"],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -65,12 +65,27 @@ class Forker:
         self._process.stdout.close()
 
     def begin(
-        self, *arguments: str, log: Path, environment: Mapping[str, str], file_size: int | None = None
+        self,
+        *arguments: str,
+        log: Path,
+        environment: Mapping[str, str],
+        file_size: int | None = None,
+        call: str = "mmd.cli:main",
     ) -> int:
-        """Start a life; return its process id. No file of its may grow beyond `file_size` bytes."""
+        """Start a life; return its process id.
+
+        No file of its may grow beyond `file_size` bytes. `call` is what gets the arguments.
+        """
         self.born.clear()
-        order = {"arguments": arguments, "log": str(log), "environment": dict(environment)}
-        self._say({**order, "file_size": file_size})
+        self._say(
+            {
+                "arguments": arguments,
+                "log": str(log),
+                "environment": dict(environment),
+                "file_size": file_size,
+                "call": call,
+            }
+        )
         self.pid, self.alive = self._hear(), True
         self.born.set()
         return self.pid
@@ -136,9 +151,9 @@ def serve() -> None:
 
 
 def live(order: dict[str, Any]) -> None:
-    """Be mmd until its end."""
-    from mmd.cli import main  # noqa: PLC0415 - what starts this program only talks to it
-
+    """Be mmd, or what else is called, until its end."""
+    module, _, name = order["call"].partition(":")
+    call = getattr(importlib.import_module(module), name)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for old, new in ((nothing, 0), (log, 1), (log, 2)):
@@ -148,7 +163,7 @@ def live(order: dict[str, Any]) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_size"], order["file_size"]))
     code: Any = 1
     try:
-        main(list(order["arguments"]))
+        call(list(order["arguments"]))
     except SystemExit as left:
         code = left.code
     finally:
