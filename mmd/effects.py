@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mmd.changes import clear, missing_schedules, shelter, suppress, undo
 from mmd.errors import Conflict, Garbled, MmdError
-from mmd.escrow import Escrow, Trust, seal, unseal
+from mmd.escrow import Trust, seal, unseal
 from mmd.isc import Priority
 from mmd.plan import Held, enforced, interfered, is_newer
 from mmd.posture import TOUCHED_KEYS, Observation, Snapshot, canonical, drift, foreign_edits, merge
@@ -189,10 +189,8 @@ class Effects:
             with contextlib.suppress(Unwritable):  # as in _journaled
                 self._store.holds.verified(snapshot.id, is_so=False)
             held = replace(held, verified=False)
+        await self._undo(held, look.observed)
         goal = _goal(snapshot, look.observed)
-        operations = undo(look.observed, goal, snapshot.treatment)
-        if operations:
-            await self._patch(held, "treatment undone", operations, Priority.RESTORE)
         missing = missing_schedules(look.observed.schedules or {}, goal.schedules)
         await _all(self._create(held, kind, cron) for kind, cron in missing.items())
         seen = await self._read(snapshot.source_id, Priority.RESTORE)
@@ -202,6 +200,17 @@ class Effects:
         if operations:
             await self._patch(held, "own keys off", operations, Priority.RESTORE)
         self._restored(held, goal, action.reason)
+
+    async def _undo(self, held: Held, live: Observation) -> None:
+        """Undo the treatment, and see it undone: no aggregation may run on a source that is half back."""
+        snapshot = held.snapshot
+        operations = undo(live, _goal(snapshot, live), snapshot.treatment)
+        if not operations:
+            return
+        answer = await self._patch(held, "treatment undone", operations, Priority.RESTORE)
+        if answer is None or _left(snapshot, replace(answer, schedules=live.schedules)):
+            answer = await self._isc.source(snapshot.source_id, priority=Priority.RESTORE)
+        self._check_undone(snapshot, replace(answer, schedules=live.schedules))
 
     async def _create(self, held: Held, kind: str, cron: str) -> None:
         await self._journaled(
@@ -215,9 +224,13 @@ class Effects:
 
     def _verify(self, snapshot: Snapshot, seen: Observation) -> None:
         """Believe in the restoration only when all but mmd's own keys is as it should be."""
-        goal = _goal(snapshot, seen)
-        left = [operation.path for operation in undo(seen, goal, snapshot.treatment)]
-        left += missing_schedules(seen.schedules or {}, goal.schedules)
+        self._check_undone(snapshot, seen)
+        left = missing_schedules(seen.schedules or {}, _goal(snapshot, seen).schedules)
+        if left:
+            raise NotDone(f"{snapshot.source_name} is not wholly back: {', '.join(left)}")
+
+    def _check_undone(self, snapshot: Snapshot, seen: Observation) -> None:
+        left = _left(snapshot, seen)
         if left:
             raise NotDone(f"{snapshot.source_name} is not wholly back: {', '.join(left)}")
 
@@ -342,7 +355,11 @@ class Effects:
             self._write(held, kind, body, modified)
 
     def _sealed(self, held: Held) -> Held:
-        return replace(held, text=seal(Escrow(snapshot=held.snapshot, claims=held.claims), self._key))
+        """Seal what is held; where it is not what was sealed before, as the next revision."""
+        escrow = held.escrow
+        if held.text and seal(escrow, self._key) != held.text:
+            escrow = replace(escrow, revision=escrow.revision + 1)
+        return replace(held, text=seal(escrow, self._key), revision=escrow.revision)
 
     def _entry(self, held: Held, kind: str, body: dict[str, Json]) -> Entry:
         return Entry(
@@ -363,6 +380,13 @@ def _held(case: Case) -> Held:
 
 def _goal(snapshot: Snapshot, live: Observation) -> Fields:
     return merge(snapshot.after, snapshot.during, live.fields, snapshot.treatment)
+
+
+def _left(snapshot: Snapshot, live: Observation) -> list[str]:
+    """Name what of the treatment is still to be undone; an answer that is not whole shows nothing undone."""
+    if not live.complete:
+        return ["features or connectorAttributes are not shown"]
+    return [operation.path for operation in undo(live, _goal(snapshot, live), snapshot.treatment)]
 
 
 def _same(one: Observation, other: Observation) -> bool:

@@ -52,10 +52,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Escrow:
-    """What an escrow says: the snapshot, and the occurrences it is held for."""
+    """What an escrow says: the snapshot, and the occurrences it is held for.
+
+    `revision` counts how often it was written anew while the source was held.
+    """
 
     snapshot: Snapshot
     claims: tuple[Claim, ...]
+    revision: int = 0
 
     @property
     def until(self) -> datetime | None:
@@ -123,6 +127,8 @@ def _body(escrow: Escrow) -> dict[str, Json]:
         "before": fields_to_json(snapshot.before),
         "windows": claims_to_json(escrow.claims),
     }
+    if escrow.revision:
+        body["revision"] = escrow.revision
     if snapshot.after != snapshot.before:
         body["after"] = fields_to_json(snapshot.after)
     return body
@@ -139,7 +145,10 @@ def _read(body: Mapping[str, Json]) -> Escrow:
         before=before,
         after=fields_from_json(body["after"]) if "after" in body else before,
     )
-    return Escrow(snapshot=snapshot, claims=claims_from_json(body["windows"]))
+    revision = body.get("revision", 0)
+    if not isinstance(revision, int):
+        raise TypeError("a number was expected")
+    return Escrow(snapshot=snapshot, claims=claims_from_json(body["windows"]), revision=revision)
 
 
 def fields_to_json(fields: Fields) -> dict[str, Json]:

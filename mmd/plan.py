@@ -102,7 +102,7 @@ class Held:
     @property
     def escrow(self) -> Escrow:
         """The escrow that `text` is the sealed form of."""
-        return Escrow(snapshot=self.snapshot, claims=self.claims)
+        return Escrow(snapshot=self.snapshot, claims=self.claims, revision=self.revision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +256,9 @@ def _until(claims: tuple[Claim, ...]) -> datetime | None:
 
 
 def is_newer(escrow: Escrow, held: Held | None) -> bool:
-    """Whether an escrow tells of a later entry of its source than the database does."""
+    """Whether an escrow tells of a later entry of its source than the database does, or more of the same."""
     if held is None:
         return True
-    return escrow.snapshot.id != held.snapshot.id and escrow.snapshot.taken_at > held.snapshot.taken_at
+    if escrow.snapshot.id == held.snapshot.id:
+        return escrow.revision > held.revision
+    return escrow.snapshot.taken_at > held.snapshot.taken_at

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from mmd.amend import still_wanted
 from mmd.errors import MmdError, Rejected
-from mmd.escrow import Trust, unseal
+from mmd.escrow import Escrow, Trust, unseal
 from mmd.findings import Finding, Rules, judge
 from mmd.isc import RANK, Priority
 from mmd.plan import WRITES, Action, Case, Held, Verb, is_newer, plan
@@ -317,24 +317,33 @@ class Reconciler:
     def _recalled(self, observed: Mapping[str, Observation], held: Mapping[str, Held]) -> dict[str, Held]:
         """Believe a newer escrow over an older database: a backup was restored (docs/reliability.md F6s).
 
-        Only an escrow that this mmd signed, and for a window that this database knows, so that another
-        installation's sources are left to `mmd recover` and a person.
+        Only an escrow that this mmd signed, and of an entry or for a window that this database knows, so that
+        another installation's sources are left to `mmd recover` and a person.
         """
         found: dict[str, Held] = {}
         for source_id, seen in observed.items():
             trust, escrow = unseal(seen.escrow, source_id=source_id, key=self._rules.key)
             if trust is not Trust.SIGNED or escrow is None or not is_newer(escrow, held.get(source_id)):
                 continue
-            if any(self._store.plans.get(claim.window_id) for claim in escrow.claims):
-                item = Held(snapshot=escrow.snapshot, claims=escrow.claims, text=str(seen.escrow))
+            if self._is_known(escrow):
+                item = Held(
+                    snapshot=escrow.snapshot,
+                    claims=escrow.claims,
+                    text=str(seen.escrow),
+                    revision=escrow.revision,
+                )
                 with self._noting():
                     self._recall(item, held.get(source_id))
                 found[source_id] = item
         return found
 
+    def _is_known(self, escrow: Escrow) -> bool:
+        entry = self._store.holds.find(escrow.snapshot.id)
+        return entry is not None or any(self._store.plans.get(claim.window_id) for claim in escrow.claims)
+
     def _recall(self, item: Held, older: Held | None) -> None:
         reason: dict[str, Json] = {"reason": "the escrow on the source is newer than the database"}
-        if older is not None:
+        if older is not None and older.snapshot.id != item.snapshot.id:
             self._store.holds.release(older.snapshot.id, self._entry("released", older, reason))
         self._store.holds.recall(item, self._entry("snapshot.recalled", item, reason))
 

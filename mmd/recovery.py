@@ -59,6 +59,7 @@ class Remembered:
     snapshot: Snapshot
     claims: tuple[Claim, ...] = ()
     text: str = ""
+    revision: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -103,6 +104,7 @@ def from_escrow(observed: Observation, key: bytes, *, accept_unsigned: bool) -> 
         snapshot=escrow.snapshot,
         claims=escrow.claims,
         text=observed.escrow if isinstance(observed.escrow, str) else "",
+        revision=escrow.revision,
         notes=(f"from the escrow of {escrow.snapshot.taken_at:%Y-%m-%d %H:%M:%SZ} ({trust.value})",),
     )
 

@@ -19,10 +19,11 @@ import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast
 
@@ -36,17 +37,19 @@ from mmd.escrow import Trust, derive_key, fields_from_json, unseal
 from mmd.findings import Rules
 from mmd.isc import Isc, Priority, door
 from mmd.plan import Interference
-from mmd.posture import ESCROW, FLAGS, MARKER, TOUCHED_KEYS, Fields, Observation
+from mmd.posture import ESCROW, FLAGS, MARKER, SCHEDULE_TYPES, TOUCHED_KEYS, Fields, Observation
 from mmd.reconcile import Reconciler, Report
 from mmd.simulator import Switches, Tenant, make_tenant
 from mmd.simulator.problems import Problem
 from mmd.store import Entry, Store, create_file
-from mmd.store.database import Database
+from mmd.store.database import Database, Unwritable
 from mmd.sweep import Sweeper, Swept
 from mmd.windows import SourceRef, Window
 
 T = TypeVar("T")
 Source = dict[str, Any]
+# What a read makes of a source and its schedules; it may raise what ISC would answer.
+Lens = Callable[[dict[str, Any], dict[str, str]], tuple[dict[str, Any], dict[str, str]]]
 Kind = Literal["die before", "die after", "error before", "error after"]
 KINDS: tuple[Kind, ...] = ("die before", "die after", "error before", "error after")
 KEY = derive_key("secret")
@@ -80,13 +83,14 @@ class Stale:
 
 @dataclass(slots=True)
 class Clock:
-    """Wall and monotonic time, moved by hand."""
+    """Wall and monotonic time, moved by hand; `skew` is how far mmd's wall clock is from ISC's."""
 
     at: datetime = START
     monotonic: float = 0.0
+    skew: timedelta = timedelta(0)
 
     def now(self) -> datetime:
-        return self.at
+        return self.at + self.skew
 
     def pass_by(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
@@ -100,6 +104,8 @@ class Clock:
 
 _LOOP = asyncio.new_event_loop()
 atexit.register(_LOOP.close)
+# A process that died asks nobody what became of its tasks, and no one tells the log of it.
+_LOOP.set_exception_handler(lambda *_: None)
 
 
 def drive(doing: Coroutine[Any, Any, T]) -> T:
@@ -126,15 +132,18 @@ def _aside(doing: Coroutine[Any, Any, T]) -> T:
 
 @cache
 def _empty() -> bytes:
-    """An empty database, migrated once; not in WAL mode, which a database in memory cannot be."""
+    """An empty database, migrated once."""
     with tempfile.TemporaryDirectory(prefix="mmd-world-") as folder:
         path = Path(folder) / "empty.db"
         create_file(path)
-        connection = sqlite3.connect(path)
+        return for_memory(path)
+
+
+def for_memory(path: Path) -> bytes:
+    """What a file holds; not in WAL mode, which a database in memory cannot be."""
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
-        data = connection.serialize()
-        connection.close()
-    return data
+        return connection.serialize()
 
 
 class _Memory:
@@ -142,13 +151,13 @@ class _Memory:
 
     _made: _Memory
 
-    def __init__(self) -> None:
+    def __init__(self, data: bytes) -> None:
         self.raw = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         self.raw.execute("PRAGMA foreign_keys=ON")
         self.raw.execute("PRAGMA trusted_schema=OFF")
+        self.load(data)
         _Memory._made = self
         self.connection = _engine().connect()
-        self.load(_empty())
 
     def load(self, data: bytes) -> None:
         if self.raw.in_transaction:
@@ -179,7 +188,7 @@ class SeamedDatabase(Database):
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        self._seams.before("commit", MmdError)
+        self._seams.before("commit", Unwritable)
         self._memory.raw.execute("BEGIN IMMEDIATE")
         try:
             yield self._memory.connection
@@ -187,7 +196,7 @@ class SeamedDatabase(Database):
             self._memory.raw.rollback()
             raise
         self._memory.raw.execute("COMMIT")
-        self._seams.after("commit", MmdError)
+        self._seams.after("commit", Unwritable)
 
     def close(self) -> None:
         pass
@@ -236,6 +245,7 @@ class NearIsc:
     def __init__(self, world: World, seams: Seams) -> None:
         self._world = world
         self._seams = seams
+        self._unknown: set[tuple[str, str]] = set()
 
     async def pages(
         self, *, ids: Sequence[str] | None = None, priority: Priority = Priority.SWEEP
@@ -245,8 +255,14 @@ class NearIsc:
         yield self._call("GET page", lambda: self._page(sorted(asked)))
 
     def _page(self, asked: Sequence[str]) -> list[Observation]:
-        there = [key for key in asked if key in self._world.tenant.sources]
-        return [door.observe(self._world.shown(key, whole=False)[0]) for key in there]
+        seen: list[Observation] = []
+        for key in asked:
+            try:
+                seen.append(door.observe(self._world.shown(key, whole=False)[0]))
+            except Problem as problem:
+                if problem.status != HTTPStatus.NOT_FOUND:  # what is not there is on no page
+                    raise
+        return seen
 
     async def source(self, source_id: str, *, priority: Priority) -> Observation:
         del priority
@@ -261,7 +277,7 @@ class NearIsc:
     ) -> tuple[Observation | None, str | None]:
         del priority
         wire = [operation.wire() for operation in operations]
-        patch, paths = self._world.tenant.patch, {str(item["path"]) for item in wire}
+        patch, paths = self._world.patch or self._world.tenant.patch, {str(item["path"]) for item in wire}
         if not paths <= WRITABLE:
             self._world.lost.append(f"wrote where it must not: {paths - WRITABLE}")
         what = f"PATCH {wire[0]['path']}"
@@ -288,18 +304,26 @@ class NearIsc:
         self._begin(what, Unreachable)
         self._world.reads += 1
         result = _as_isc(do)
+        self._unknown.clear()
         self._seams.after(what, Unreachable)
         return result
 
     def _change(self, source_id: str, what: str, do: Callable[[], T]) -> T:
         world = self._world
         world.writes += 1
-        self._begin(what, Unknown)
+        world.check_intent(source_id, what, repeated=(source_id, what) in self._unknown)
+        self._unknown.add((source_id, what))
+        try:
+            self._begin(what, Unknown)
+        except Died:
+            world.undelivered = do
+            raise
         missing, copies = world.missing(source_id), world.copies(source_id)
         world.remember(source_id)
         result = _as_isc(do)
         world.check(source_id, what, missing, copies)
         self._seams.after(what, Unknown)
+        self._unknown.discard((source_id, what))
         return result
 
     def _begin(self, what: str, error: type[MmdError]) -> None:
@@ -365,9 +389,9 @@ class World:
         self.tenant = tenant or make_tenant(sources=3, seed=1)
         self.tenant.switches = Switches(health_seconds=0)
         self.clock = Clock()
-        self.tenant.clock = self.clock.now
+        self.tenant.clock = lambda: self.clock.at
         self.interference = interference
-        self.memory = _Memory()
+        self.memory = _Memory(_empty())
         self.ids = sorted(self.tenant.sources)
         self.before: dict[str, Any] = {key: self.tenant.comparable(key) for key in self.ids}
         self.expected: dict[str, Any] = dict(self.before)
@@ -377,8 +401,16 @@ class World:
     def _fresh(self) -> None:
         self.writes = self.reads = 0
         self.lost: list[str] = []
+        # Whether a flag of "true" is as good as true: where people write flags as well as mmd.
+        self.loosely = False
         self.down = False
         self.stale: Stale | None = None
+        self.lens: Lens | None = None
+        self.lens_at, self.lens_for = 0, 1
+        self.patch: Callable[[str, Any], Source] | None = None  # instead of the tenant's own
+        self.harm: list[str] = []
+        self.undelivered: Callable[[], object] = lambda: None
+        self.clock.skew = timedelta(0)
         self.past: dict[str, list[tuple[Source, dict[str, str]]]] = {}
         self._numbers = iter(range(1, 10_000))
 
@@ -453,6 +485,12 @@ class World:
         """Delete the database."""
         self.memory.load(_empty())
 
+    def replace_database(self, data: bytes) -> None:
+        """Go on with a database of another make; SQLite knows a schema by its number alone, so afresh."""
+        self.memory.close()
+        self.memory = _Memory(data)
+        self.begin()
+
     def strip(self) -> None:
         """Take the escrow off every source, as an administrator may."""
         for key, source in self.tenant.sources.items():
@@ -462,29 +500,32 @@ class World:
 
     def plan(self, ids: Sequence[str], *, after: float = 0, lasting: float = 3600, **more: Any) -> Window:  # noqa: ANN401 - a window's own fields
         """Plan a one-off window."""
-        start = (self.clock.at + timedelta(seconds=after)).replace(microsecond=0)
+        now = self.clock.now()
+        start = (now + timedelta(seconds=after)).replace(microsecond=0)
         window = Window(
-            id=f"w{next(self._numbers)}t{self.clock.at:%d%H%M%S}",
+            id=f"w{next(self._numbers)}t{now:%d%H%M%S}",
             sources=tuple(SourceRef(key, self.tenant.sources[key]["name"]) for key in ids),
             starts_local=start.replace(tzinfo=None),
             timezone="UTC",
             duration=timedelta(seconds=lasting),
             reason="patching",
-            created_at=self.clock.at,
+            created_at=now,
             effective_from=start,
             **more,
         )
-        self.store.plans.add(window, Entry(at=self.clock.at, kind="window.added", actor="test"))
+        self.store.plans.add(window, Entry(at=now, kind="window.added", actor="test"))
         return window
 
     # -- what a process does
 
-    def run(self, passes: int = 1, *, seconds: float = 2) -> list[Report]:
+    def run(self, passes: int = 1, *, seconds: float = 2, hold_enters: bool = False) -> list[Report]:
         """Run passes a little apart; the last ones are missing if the process died."""
         reports = []
         try:
             for _ in range(passes):
-                reports.append(drive(self.reconciler.run()))
+                before = set(self.store.holds.held())
+                reports.append(drive(self.reconciler.run(hold_enters=hold_enters)))
+                self.check_released(before)
                 self.clock.pass_by(seconds)
         except Died:
             pass
@@ -509,7 +550,7 @@ class World:
 
     async def _recover(self) -> None:
         found = await search(self.store, self.process.isc, KEY, accept_unsigned=False, told=lambda _: None)
-        put_on_file(self.store, found.new, now=self.clock.at, actor="test")
+        put_on_file(self.store, found.new, now=self.clock.now(), actor="test")
 
     def quiet(self, passes: int = 12) -> None:
         """Let a healthy process run until it has nothing to do."""
@@ -521,9 +562,17 @@ class World:
         """Run passes, as a healthy process, until every source is what it should be and none is held."""
         for _ in range(passes):
             self.run(seconds=70)
-            if not self.store.holds.held() and all(map(self.restored, self.ids)):
+            if self.store.holds.held():
+                continue
+            if all(map(self.restored, self.ids)):
                 return True
+            if not self.loosely:
+                self.lost.append("released what was not back")
         return False
+
+    def deliver(self) -> None:
+        """Let the request arrive that a process died over."""
+        _as_isc(self.undelivered)
 
     # -- what is true
 
@@ -533,10 +582,21 @@ class World:
 
     def differs(self, source_id: str) -> str:
         """Say how the whole source differs from what it should be; empty where it does not."""
-        live, right = self.tenant.comparable(source_id), self.expected[source_id]
+        live, right = (
+            self._compared(self.tenant.comparable(source_id)),
+            self._compared(self.expected[source_id]),
+        )
         if live == right:
             return ""
         return f"{source_id}: is {_differing(live, right)}, should be {_differing(right, live)}"
+
+    def _compared(self, document: dict[str, Any]) -> dict[str, Any]:
+        if not self.loosely:
+            return document
+        attributes = document["source"]["connectorAttributes"]
+        flags = {name: plainly(attributes[name]) for name in (*FLAGS, MARKER) if name in attributes}
+        source = {**document["source"], "connectorAttributes": {**attributes, **flags}}
+        return {**document, "source": source}
 
     def in_maintenance(self, source_id: str) -> bool:
         attributes = self.tenant.sources[source_id]["connectorAttributes"]
@@ -547,6 +607,8 @@ class World:
         stale, past = self.stale, self.past.get(source_id, [])
         if stale and past and stale.at <= self.reads < stale.at + stale.reads:
             return past[-min(stale.back, len(past))]
+        if self.lens and self.lens_at <= self.reads < self.lens_at + self.lens_for:
+            return self.lens(self.tenant.read(source_id), dict(self.tenant.schedules[source_id]))
         source = self.tenant.read(source_id)
         rows = self.tenant.read_schedules(source_id) if whole else []
         return source, {row["type"]: row["cronExpression"] for row in rows}
@@ -569,8 +631,11 @@ class World:
         features = {*(right["source"].get("features") or ())} - {*(source.get("features") or ())}
         gone |= {f"feature {name}": name for name in features}
         was, own = right["source"].get("connectorAttributes", {}), source.get("connectorAttributes", {})
+        plain = plainly if self.loosely else _as_is
         flags = {key: was.get(key, ABSENT) for key in FLAGS}
-        return gone | {key: value for key, value in flags.items() if own.get(key, ABSENT) != value}
+        return gone | {
+            key: value for key, value in flags.items() if plain(own.get(key, ABSENT)) != plain(value)
+        }
 
     def copies(self, source_id: str) -> tuple[Fields | None, Fields | None]:
         """What the database and the escrow on the source would go back to."""
@@ -588,6 +653,10 @@ class World:
         if source_id not in self.tenant.sources:
             return
         taken = {key: value for key, value in self.missing(source_id).items() if key not in missing}
+        if taken:
+            self.harm.append(what)
+        if what.startswith("POST") and not missing.keys() <= set(SCHEDULE_TYPES):
+            self.lost.append(f"{what} before the rest of {source_id} was back")
         left, kept = {**missing, **taken}.keys() & self.missing(source_id).keys(), self.copies(source_id)
         for name in sorted(left):
             value = {**missing, **taken}[name]
@@ -598,6 +667,22 @@ class World:
                 for was, now in zip(copies, kept, strict=True)
             ):
                 self.lost.append(f"{what} left {name} of {source_id} with a copy less")
+
+    def check_intent(self, source_id: str, what: str, *, repeated: bool) -> None:
+        """Note a request that the journal does not announce, or that repeats one whose outcome is unknown."""
+        query = "SELECT kind FROM journal WHERE source_id = ? ORDER BY seq DESC LIMIT 1"
+        row = self.memory.raw.execute(query, (source_id,)).fetchone()
+        if not self.seams.fired and (row is None or row[0] != "intent"):
+            self.lost.append(f"{what} was not announced")
+        if repeated:
+            self.lost.append(f"{what} was repeated blindly")
+
+    def check_released(self, before: Collection[str]) -> None:
+        """Note a source that was let go and is not what it should be, unless a fault was at work."""
+        if self.loosely or self.seams.fired:
+            return
+        gone = before - self.store.holds.held().keys() & self.tenant.sources.keys()
+        self.lost += [f"released {key}, which was not back" for key in sorted(gone) if not self.restored(key)]
 
     def verify_journal(self) -> bool:
         """Whether the journal is whole."""
@@ -610,8 +695,18 @@ def _keeps(copy: Fields | None, name: str, value: object) -> bool:
     if name.startswith("feature "):
         return value in copy.features
     if name in FLAGS:
-        return bool(copy.attributes.get(name, ABSENT) == value)
+        return bool(plainly(copy.attributes.get(name, ABSENT)) == plainly(value))
     return copy.schedules.get(name) == value
+
+
+def plainly(value: object) -> object:
+    """What a value means to ISC: "true" is true."""
+    plain = {"true": True, "false": False}
+    return plain.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
+def _as_is(value: object) -> object:
+    return value
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def _is_news(store: Store, item: Remembered) -> bool:
     from mmd.plan import is_newer  # noqa: PLC0415 - as above
 
     held = store.holds.held(item.snapshot.source_id).get(item.snapshot.source_id)
-    return is_newer(Escrow(snapshot=item.snapshot, claims=item.claims), held)
+    return is_newer(Escrow(snapshot=item.snapshot, claims=item.claims, revision=item.revision), held)
 
 
 def put_on_file(store: Store, found: list[Remembered], *, now: datetime, actor: str) -> None:
@@ -144,7 +144,7 @@ def _set_aside(store: Store, item: Remembered, *, now: datetime, actor: str) -> 
     from mmd.store import Entry  # noqa: PLC0415 - as above
 
     older = store.holds.held(item.snapshot.source_id).get(item.snapshot.source_id)
-    if older is not None:
+    if older is not None and older.snapshot.id != item.snapshot.id:
         body: dict[str, Json] = {
             "name": item.snapshot.source_name,
             "reason": "a newer escrow is on the source",

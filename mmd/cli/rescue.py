@@ -171,7 +171,7 @@ def take(store: Store, known: Remembered, *, now: datetime, actor: str) -> Held:
     from mmd.store import Entry  # noqa: PLC0415 - as above
 
     notes: list[Json] = list(known.notes)
-    held = Held(snapshot=known.snapshot, claims=known.claims, text=known.text)
+    held = Held(snapshot=known.snapshot, claims=known.claims, text=known.text, revision=known.revision)
     entry = Entry(
         at=now,
         kind="snapshot.recalled",

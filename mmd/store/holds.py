@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 # is still undone (docs/reliability.md F1).
 WATCH: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(days=1))
 
+# What a snapshot says of itself when it is opened again.
+_OPENED: Final[dict[str, object]] = {
+    "released_at": None,
+    "restored_at": None,
+    "watch_at": None,
+    "verified": 0,
+}
 # Asked at every pass, and built once: building them takes longer than running them.
 _OPEN: Final = sa.select(snapshot).where(snapshot.c.released_at.is_(None))
 _DUE: Final = sa.select(snapshot).where(snapshot.c.watch_at <= sa.bindparam("now"))
@@ -55,10 +62,7 @@ class Holds:
 
     def keep(self, held: Held, entry: Entry) -> None:
         """Commit what may change of an open snapshot: not what the source looked like before, for one."""
-        row = _row(held)
-        for fixed in ("id", "source_id", "taken_at", "before", "digest", "written_at"):
-            row.pop(fixed)
-        self._update(held.snapshot.id, row, entry)
+        self._update(held.snapshot.id, _changeable(held), entry)
 
     def verified(self, snapshot_id: str, *, is_so: bool) -> None:
         """Note whether the source is wholly in maintenance, as mmd left it."""
@@ -75,18 +79,18 @@ class Holds:
 
     def reopen(self, snapshot_id: str, entry: Entry) -> None:
         """The source is not back after all: hold it again."""
-        closed: dict[str, object] = {
-            "released_at": None,
-            "restored_at": None,
-            "watch_at": None,
-            "verified": 0,
-        }
-        self._update(snapshot_id, closed, entry)
+        self._update(snapshot_id, _OPENED, entry)
 
     def recall(self, held: Held, entry: Entry) -> None:
-        """Take a snapshot that an escrow told of; one that was on file already is opened again."""
-        if self.find(held.snapshot.id) is None:
+        """Take a snapshot that an escrow told of; one that was on file already is opened again.
+
+        What the escrow tells counts then if it is a later revision than the one on file.
+        """
+        known = self.find(held.snapshot.id)
+        if known is None:
             self.take(held, entry)
+        elif held.revision > known.revision:
+            self._update(held.snapshot.id, {**_changeable(held), **_OPENED}, entry)
         else:
             self.reopen(held.snapshot.id, entry)
 
@@ -164,6 +168,11 @@ class Holds:
         with self._database.write() as connection:
             connection.execute(_CHANGE, {"which": snapshot_id, **values})
             append(connection, entry)
+
+
+def _changeable(held: Held) -> dict[str, object]:
+    fixed = ("id", "source_id", "taken_at", "before", "digest", "written_at")
+    return {name: value for name, value in _row(held).items() if name not in fixed}
 
 
 def _row(held: Held) -> dict[str, object]:

@@ -118,7 +118,8 @@ def next_life(world: World, phase: Phase, shape: Shape, loss: str, later: str) -
         world.run(2, seconds=70)
         for key in world.store.holds.held():
             assert not world.tenant.schedules[key], "held and wanted, and not in maintenance"
-        if loss != "database":
+            assert None not in world.copies(key), "held, and kept once"
+        if loss != "database" or phase.recovers:
             assert set(world.store.holds.held()) == set(world.ids), "wanted, and not held"
         world.clock.pass_by(2 * LASTING)
     at_peace(world)

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from world import ABSENT, World
+from world import ABSENT, KEY, World, plainly
 
+from mmd.escrow import unseal
 from mmd.posture import (
     ESCROW,
     FLAGS,
@@ -95,6 +96,21 @@ class People:
         """The forum's workflow switches maintenance off."""
         self._edit(key, lambda: Forum(self.world.tenant).disable(key))
 
+    def in_hands(self, key: str) -> bool:
+        """Whether the database or the source itself says that mmd has something to give back."""
+        return any(found is not None for found in self.world.copies(key))
+
+    def backup(self, data: bytes) -> None:
+        """An old database is put in place: what it takes for held goes back to what it holds of it."""
+        before = {key: self.in_hands(key) for key in self.world.ids}
+        self.world.memory.load(data)
+        for key in self.world.ids:
+            kept = self.world.copies(key)[0]
+            if kept is not None and not before[key]:
+                live = self.world.tenant.comparable(key)
+                self.base[key] = _as_document(live, kept)
+                self.world.expected[key] = _merged(self.base[key], live, self._treatment(key))
+
     def delete(self, key: str) -> None:
         """Somebody deletes the source."""
         self.admin.delete_source(key)
@@ -118,8 +134,17 @@ class People:
             self.base[key], self.world.expected[key] = live, copy.deepcopy(live)
             return
         if not copies and after is not None:  # an old copy brought an old escrow with it
-            self.base[key] = _as_document(live, after)
+            self.base[key] = _as_document(live, self._latest(key, after))
         self.world.expected[key] = _merged(self.base[key], live, self._treatment(key))
+
+    def _latest(self, key: str, told: Fields) -> Fields:
+        """What an escrow tells, unless the database has the same entry as it was later."""
+        text = self.world.tenant.sources[key]["connectorAttributes"].get(ESCROW)
+        _, escrow = unseal(text, source_id=key, key=KEY)
+        known = self.world.store.holds.find(escrow.snapshot.id) if escrow else None
+        if escrow is None or known is None or known.revision < escrow.revision:
+            return told
+        return known.snapshot.after
 
     def _take_over(self, key: str, kept: Fields) -> None:
         """What mmd has captured of earlier edits is from now on what it goes back to."""
@@ -136,7 +161,11 @@ class People:
 
     def _treatment(self, key: str) -> Treatment:
         held = self.world.store.holds.held(key).get(key)
-        return held.snapshot.treatment if held else Treatment.FULL
+        if held is not None:
+            return held.snapshot.treatment
+        text = self.world.tenant.sources[key]["connectorAttributes"].get(ESCROW)
+        _, escrow = unseal(text, source_id=key, key=KEY)
+        return escrow.snapshot.treatment if escrow else Treatment.FULL
 
 
 def _put(values: dict[str, Any], name: str, value: object) -> None:
@@ -195,8 +224,5 @@ def _same(one: dict[str, Any], other: dict[str, Any], name: str) -> bool:
 
 def _means(one: object, other: object) -> bool:
     """Whether two values mean the same to ISC: "true" is true, and 1 is not."""
-    plain = {"true": True, "false": False}
-    first, second = (
-        plain.get(value.strip().lower(), value) if isinstance(value, str) else value for value in (one, other)
-    )
+    first, second = plainly(one), plainly(other)
     return type(first) is type(second) and first == second

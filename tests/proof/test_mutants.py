@@ -1,0 +1,109 @@
+"""The tests are tested: every protocol that is wrong on purpose is found out, and the right one is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import pytest
+from answers import (
+    LENSES,
+    applied_in_part,
+    belongs_to_others,
+    ignored_calls,
+    ignored_operations,
+    odd_reads,
+    reads_that_never_agree,
+    strips_what_it_does_not_know,
+    tampered_with,
+)
+from matrix import PHASES, crashes
+from mutants import MUTANTS, Mutant
+from scenes import backed_up, delayed, frozen, late_reads, late_schedules, several, unseen_changes
+from shapes import SHAPES, Shape
+
+from mmd.posture import Treatment
+
+pytestmark = pytest.mark.slow
+
+
+def _shape(treatment: Treatment, *, crons: int) -> Shape:
+    """The first shape with this treatment, so many schedules, and some features."""
+    return next(
+        shape
+        for shape in SHAPES
+        if shape.treatment is treatment and len(shape.crons) >= crons and shape.features
+    )
+
+
+FULL: Final = _shape(Treatment.FULL, crons=2)
+SOME: Final = _shape(Treatment.NO_PROVISIONING, crons=1)
+KEEP: Final = _shape(Treatment.KEEP_FEATURES, crons=1)
+
+
+def _each(scene: Callable[[Shape], object], *shapes: Shape) -> Callable[[], None]:
+    def run() -> None:
+        for shape in shapes or (FULL, SOME, KEEP):
+            scene(shape)
+
+    return run
+
+
+def _odd_answers() -> None:
+    for lens in LENSES:
+        odd_reads(FULL, lens, reads=(1, 3))
+
+
+def _frozen(shape: Shape) -> None:
+    for others in (True, False):
+        frozen(shape, others=others, suspended=True)
+
+
+# A little of every part of the programme, by name, the quick before the thorough.
+PARTS: Final[dict[str, Callable[[], object]]] = {
+    "others' sources": _each(belongs_to_others),
+    "unknown keys": _each(strips_what_it_does_not_know),
+    "tampered escrows": _each(tampered_with),
+    "several sources": several,
+    "old backups": _each(backed_up),
+    "reads that never agree": _each(reads_that_never_agree),
+    "ignored calls": _each(ignored_calls),
+    "ignored operations": _each(ignored_operations, FULL, SOME),
+    "operations in part": _each(applied_in_part, FULL, SOME),
+    "unseen changes": _each(unseen_changes),
+    "late requests": _each(delayed, FULL),
+    **{f"crashes in {phase.name}": _each(partial(crashes, phase, turns=2)) for phase in PHASES},
+    "odd answers": _odd_answers,
+    "frozen": _each(_frozen, FULL, SOME),
+    "late schedules": _each(late_schedules, FULL),
+    "late reads": _each(lambda shape: late_reads(shape, 3.0), FULL, SOME),
+}
+
+
+def is_found_out(part: str) -> bool:
+    """Run a part of the programme; tell whether anything was wrong, whatever a mistake leads to."""
+    try:
+        PARTS[part]()
+    except Exception:  # noqa: BLE001 - it was noticed
+        return True
+    return False
+
+
+@pytest.mark.parametrize("wrong", MUTANTS, ids=str)
+def test_a_wrong_protocol_is_found_out(
+    wrong: Mutant, monkeypatch: pytest.MonkeyPatch, tally: Callable[[str, int], None]
+) -> None:
+    wrong.make(monkeypatch)
+    assert is_found_out(wrong.by), f"{wrong.by!r} does not miss what is wrong: {wrong.name}"
+    tally("T16 mutants killed", 1)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_right_protocol_is_not(part: str) -> None:
+    PARTS[part]()
+
+
+def test_there_are_enough() -> None:
+    assert len(MUTANTS) >= 20
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
