@@ -84,3 +84,21 @@ def test_frozen_while_entering_and_thawed_after_the_window(wards: Wards) -> None
         assert forker.end() == 0
 
     side_by_side(run, range(1, REQUESTS))
+
+
+def test_the_configuration_goes_while_a_window_is_open(wards: Wards) -> None:
+    """Windows are in the database: who is at work goes on, and a new start says what is missing."""
+    ward = wards.take(SHAPE)
+    ward.open_window()
+    with Forker() as forker:
+        ward.start(forker, "run")
+        ward.wait(lambda: ward.in_maintenance)
+        kept = ward.config.rename(ward.folder / "mmd.toml.gone")
+        ward.close_window()
+        ward.wait(lambda: ward.restored and ward.released)
+        os.kill(forker.pid, signal.SIGTERM)
+        assert forker.end() == 0
+        assert ward.live(forker, "run") == 2
+        assert any(str(ward.config) in line for line in ward.told().splitlines()[-2:])
+        kept.rename(ward.config)
+        assert ward.live(forker) == 0
