@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mmd.changes import clear, missing_schedules, shelter, suppress, undo
 from mmd.errors import Conflict, Garbled, MmdError
-from mmd.escrow import Trust, seal, unseal
+from mmd.escrow import Trust, fields_to_json, seal, unseal
 from mmd.isc import Priority
 from mmd.plan import Held, enforced, interfered, is_newer
 from mmd.posture import TOUCHED_KEYS, Observation, Snapshot, canonical, drift, foreign_edits, merge
@@ -182,16 +182,12 @@ class Effects:
             MmdError: it is not wholly back, or not verified to be; the snapshot stays open.
         """
         held = _held(action.case)
-        snapshot = held.snapshot
         look = await self._look(action.case, Priority.RESTORE, expected={} if held.verified else None)
         self._check_escrow(held, look.observed)
-        if held.verified:
-            with contextlib.suppress(Unwritable):  # as in _journaled
-                self._store.holds.verified(snapshot.id, is_so=False)
-            held = replace(held, verified=False)
+        held = self._decided(held, look.observed)
+        snapshot = held.snapshot
         await self._undo(held, look.observed)
-        goal = _goal(snapshot, look.observed)
-        missing = missing_schedules(look.observed.schedules or {}, goal.schedules)
+        missing = missing_schedules(look.observed.schedules or {}, snapshot.after.schedules)
         await _all(self._create(held, kind, cron) for kind, cron in missing.items())
         seen = await self._read(snapshot.source_id, Priority.RESTORE)
         self._verify(snapshot, seen)
@@ -200,6 +196,18 @@ class Effects:
         if operations:
             await self._patch(held, "own keys off", operations, Priority.RESTORE)
         self._restored(held, goal, action.reason)
+
+    def _decided(self, held: Held, live: Observation) -> Held:
+        """Put on file what others changed, before anything goes back: half-way back it could be mistaken."""
+        snapshot = replace(held.snapshot, after=_goal(held.snapshot, live))
+        decided = replace(held, snapshot=snapshot, verified=False)
+        with contextlib.suppress(Unwritable):  # as in _journaled
+            if fields_to_json(snapshot.after) != fields_to_json(held.snapshot.after):
+                kept: list[Json] = list(foreign_edits(snapshot))
+                self._store.holds.keep(decided, self._entry(held, "captured", {"kept": kept}))
+            elif held.verified:
+                self._store.holds.verified(snapshot.id, is_so=False)
+        return decided
 
     async def _undo(self, held: Held, live: Observation) -> None:
         """Undo the treatment, and see it undone: no aggregation may run on a source that is half back."""

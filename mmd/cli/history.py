@@ -211,6 +211,7 @@ _WORDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "intent": ("about to send", ("request", "cron", "operations")),
     "outcome": ("sent", ("request", "outcome", "error", "tracking_id")),
     "entered": ("in maintenance, verified", ()),
+    "captured": ("what others changed is kept", ("kept",)),
     "re-enter": ("to be entered again", ("reason", "changed", "kept")),
     "restored": ("restored, verified", ("reason", "kept")),
     "released": ("released", ("reason",)),

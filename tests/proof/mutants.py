@@ -331,6 +331,12 @@ def schedules_are_not_read_again_after_a_failure(patch: Patch) -> None:
 # --- restoring
 
 
+@mutant("unseen changes")
+def others_edits_are_judged_anew_at_each_step(patch: Patch) -> None:
+    """Half-way back, an administrator's value beside ours can look like the forum's Disable."""
+    patch.setattr(Effects, "_decided", lambda _self, held, _live: replace(held, verified=False))
+
+
 @mutant("tampered escrows")
 def schedules_before_features(patch: Patch) -> None:
     async def upside_down(self: Effects, action: Action) -> None:

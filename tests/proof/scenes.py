@@ -144,6 +144,10 @@ CHANGES: Final[dict[str, tuple[Change, ...]]] = {
         lambda people: people.disable(SOURCE),
         lambda people: people.enable(SOURCE),
     ),
+    "the workflow's Disable, and a flag": (
+        lambda people: people.disable(SOURCE),
+        lambda people: people.flag(SOURCE, PROVISIONING_FLAG, value=False),
+    ),
     "a description": (lambda people: people.describe(SOURCE, "edited"),),
 }
 MINUTES: Final = range(9)  # five of a window, and four after it

@@ -160,7 +160,8 @@ class Life(RuleBasedStateMachine):
 
     @rule(key=keys, kind=st.sampled_from(SCHEDULE_TYPES), cron=st.sampled_from((*CRONS, None)))
     def sets_a_schedule(self, key: str, kind: str, cron: str | None) -> None:
-        if key in self.it.ids and not (cron is None and self._recently_released(key)):
+        ours = cron is None and (self._recently_released(key) or self._is_back(key))
+        if key in self.it.ids and not ours:  # else nobody can tell whose deletion it was
             self.people.schedule(key, kind, cron)
 
     @rule(key=keys, text=st.sampled_from(["one", "two"]))
@@ -226,6 +227,11 @@ class Life(RuleBasedStateMachine):
         """Whether what is held is on the sources as well: else losing the database loses the other copy."""
         copies = [self.it.copies(key) for key in self.it.ids]
         return all(escrow is not None for file, escrow in copies if file is not None)
+
+    def _is_back(self, key: str) -> bool:
+        """Whether mmd has put back what it took, and not yet let go."""
+        held = self.it.store.holds.held(key).get(key)
+        return held is not None and held.restored_at is not None
 
     def _recently_released(self, key: str) -> bool:
         past = [released for _, released in self.it.store.holds.history(key) if released]
