@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from mmd.alerts import Kind, Message
+from mmd.guard import watched
 
 if TYPE_CHECKING:
     from mmd.secret import Secret
@@ -74,10 +75,12 @@ def _send(
     answer: asyncio.Future[str],
 ) -> None:
     """Send from a thread of its own; it dies with the process, however long a channel takes."""
-    try:
-        problem = _post(sinks, message)
-    except Exception as error:  # noqa: BLE001 - a hundred services, and none may stop the others
-        problem = f"Apprise failed: {type(error).__name__}"
+    with watched() as refused:
+        try:
+            problem = _post(sinks, message)
+        except Exception as error:  # noqa: BLE001 - a hundred services, and none may stop the others
+            problem = f"Apprise failed: {type(error).__name__}"
+    problem = _no_place(refused) or problem
     try:
         loop.call_soon_threadsafe(_answer, answer, problem)
     except RuntimeError:
@@ -122,12 +125,20 @@ def _label(scheme: str, url: str, number: int) -> str:
     return f"{scheme}://{host}" if host else f"{scheme}:// (number {number} of [alerts] urls)"
 
 
+def _no_place(refused: list[str]) -> str:
+    return f"{refused[0]} is an address at which a machine answers for itself" if refused else ""
+
+
 async def ping(url: Secret, *, limit: float = PING_LIMIT) -> str:
     """Fetch the watcher's URL once, following no redirect; return what went wrong, or an empty text."""
-    try:
-        # httpx's own limit is for each step, not for the whole.
-        async with asyncio.timeout(limit), httpx.AsyncClient(timeout=limit, follow_redirects=False) as client:
-            reply = await client.get(url.reveal())
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
-        return f"the watcher cannot be reached: {type(error).__name__}"
+    with watched() as refused:
+        try:
+            # httpx's own limit is for each step, not for the whole.
+            async with (
+                asyncio.timeout(limit),
+                httpx.AsyncClient(timeout=limit, follow_redirects=False) as client,
+            ):
+                reply = await client.get(url.reveal())
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
+            return _no_place(refused) or f"the watcher cannot be reached: {type(error).__name__}"
     return "" if reply.is_success else f"the watcher answered with status {reply.status_code}"
