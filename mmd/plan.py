@@ -7,7 +7,7 @@ and shortened windows, a daemon that was down, a crash between any two steps, st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Final
@@ -262,3 +262,13 @@ def is_newer(escrow: Escrow, held: Held | None) -> bool:
     if escrow.snapshot.id == held.snapshot.id:
         return escrow.revision > held.revision
     return escrow.snapshot.taken_at > held.snapshot.taken_at
+
+
+def latest(told: Held, known: Held | None) -> Held:
+    """Return the later of what an escrow tells and what is on file of the same entry, to be held again.
+
+    A late answer, or an old copy of a source that somebody saved over it, shows an escrow as it was before
+    others' edits were captured.
+    """
+    later = told if known is None or told.revision > known.revision else known
+    return replace(later, restored_at=None, verified=False)

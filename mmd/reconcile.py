@@ -17,7 +17,7 @@ from mmd.errors import MmdError, Rejected
 from mmd.escrow import Escrow, Trust, unseal
 from mmd.findings import Finding, Rules, judge
 from mmd.isc import RANK, Priority
-from mmd.plan import WRITES, Action, Case, Held, Verb, is_newer, plan
+from mmd.plan import WRITES, Action, Case, Held, Verb, is_newer, latest, plan
 from mmd.posture import FLAGS, MARKER, OWN_KEYS, Posture, drift
 from mmd.store import Entry, Sighting
 from mmd.windows import begun, next_boundary
@@ -326,12 +326,13 @@ class Reconciler:
             if trust is not Trust.SIGNED or escrow is None or not is_newer(escrow, held.get(source_id)):
                 continue
             if self._is_known(escrow):
-                item = Held(
+                told = Held(
                     snapshot=escrow.snapshot,
                     claims=escrow.claims,
                     text=str(seen.escrow),
                     revision=escrow.revision,
                 )
+                item = latest(told, self._store.holds.find(escrow.snapshot.id))
                 with self._noting():
                     self._recall(item, held.get(source_id))
                 found[source_id] = item

@@ -167,11 +167,12 @@ def recall(app: App, observed: Observation, before: Told) -> Remembered:
 
 def take(store: Store, known: Remembered, *, now: datetime, actor: str) -> Held:
     """Put what was recalled on file as an open snapshot."""
-    from mmd.plan import Held  # noqa: PLC0415 - as above
+    from mmd.plan import Held, latest  # noqa: PLC0415 - as above
     from mmd.store import Entry  # noqa: PLC0415 - as above
 
     notes: list[Json] = list(known.notes)
-    held = Held(snapshot=known.snapshot, claims=known.claims, text=known.text, revision=known.revision)
+    told = Held(snapshot=known.snapshot, claims=known.claims, text=known.text, revision=known.revision)
+    held = latest(told, store.holds.find(told.snapshot.id))
     entry = Entry(
         at=now,
         kind="snapshot.recalled",

@@ -184,6 +184,11 @@ def an_older_database_wins_over_the_escrow(patch: Patch) -> None:
         patch.setattr(module, "is_newer", never)
 
 
+@mutant("late schedules")
+def an_old_escrow_wins_over_the_later_entry_on_file(patch: Patch) -> None:
+    patch.setattr(reconcile, "latest", lambda told, _known: told)
+
+
 # --- reading
 
 

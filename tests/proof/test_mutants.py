@@ -76,7 +76,7 @@ PARTS: Final[dict[str, Callable[[], object]]] = {
     **{f"crashes in {phase.name}": _each(partial(crashes, phase, turns=2)) for phase in PHASES},
     "odd answers": _odd_answers,
     "frozen": _each(_frozen, FULL, SOME),
-    "late schedules": _each(late_schedules, FULL),
+    "late schedules": _each(late_schedules, FULL, SHAPES[0]),
     "late reads": _each(lambda shape: late_reads(shape, 3.0), FULL, SOME),
 }
 
