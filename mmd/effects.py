@@ -25,11 +25,11 @@ from mmd.errors import Conflict, Garbled, MmdError
 from mmd.escrow import Trust, fields_to_json, seal, unseal
 from mmd.isc import Priority
 from mmd.plan import Held, enforced, interfered, is_newer
-from mmd.posture import TOUCHED_KEYS, Observation, Snapshot, canonical, drift, foreign_edits, merge
+from mmd.posture import TOUCHED_KEYS, Observation, Snapshot, canonical, drift, foreign_edits, merge, remaining
 from mmd.store import Entry, Unwritable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from mmd.changes import Operation
     from mmd.isc import Isc
@@ -210,15 +210,28 @@ class Effects:
         return decided
 
     async def _undo(self, held: Held, live: Observation) -> None:
-        """Undo the treatment, and see it undone: no aggregation may run on a source that is half back."""
+        """Undo the treatment, and see it undone: no aggregation may run on a source that is half back.
+
+        What is not seen exactly as it was sent is sent once more; then it counts by what it means, for ISC
+        may keep a value in a form of its own (docs/reliability.md B13, B25).
+        """
         snapshot = held.snapshot
-        operations = undo(live, _goal(snapshot, live), snapshot.treatment)
-        if not operations:
-            return
+        for _ in range(2):
+            operations = undo(live, snapshot.after, snapshot.treatment)
+            if not operations:
+                return
+            live = await self._seen_after(held, operations)
+            if not live.complete:
+                break
+        _check_back(snapshot, remaining(live, snapshot))
+
+    async def _seen_after(self, held: Held, operations: Sequence[Operation]) -> Observation:
+        """Undo, and return the source as it is then: as the answer has it, or as one more look shows it."""
+        snapshot = held.snapshot
         answer = await self._patch(held, "treatment undone", operations, Priority.RESTORE)
-        if answer is None or _left(snapshot, replace(answer, schedules=live.schedules)):
-            answer = await self._isc.source(snapshot.source_id, priority=Priority.RESTORE)
-        self._check_undone(snapshot, replace(answer, schedules=live.schedules))
+        if answer is None or undo(answer, snapshot.after, snapshot.treatment):
+            return await self._isc.source(snapshot.source_id, priority=Priority.RESTORE)
+        return answer
 
     async def _create(self, held: Held, kind: str, cron: str) -> None:
         await self._journaled(
@@ -232,15 +245,8 @@ class Effects:
 
     def _verify(self, snapshot: Snapshot, seen: Observation) -> None:
         """Believe in the restoration only when all but mmd's own keys is as it should be."""
-        self._check_undone(snapshot, seen)
         left = missing_schedules(seen.schedules or {}, _goal(snapshot, seen).schedules)
-        if left:
-            raise NotDone(f"{snapshot.source_name} is not wholly back: {', '.join(left)}")
-
-    def _check_undone(self, snapshot: Snapshot, seen: Observation) -> None:
-        left = _left(snapshot, seen)
-        if left:
-            raise NotDone(f"{snapshot.source_name} is not wholly back: {', '.join(left)}")
+        _check_back(snapshot, (*remaining(seen, snapshot), *left))
 
     def _restored(self, held: Held, goal: Fields, reason: str) -> None:
         snapshot = replace(held.snapshot, after=goal)
@@ -390,11 +396,9 @@ def _goal(snapshot: Snapshot, live: Observation) -> Fields:
     return merge(snapshot.after, snapshot.during, live.fields, snapshot.treatment)
 
 
-def _left(snapshot: Snapshot, live: Observation) -> list[str]:
-    """Name what of the treatment is still to be undone; an answer that is not whole shows nothing undone."""
-    if not live.complete:
-        return ["features or connectorAttributes are not shown"]
-    return [operation.path for operation in undo(live, _goal(snapshot, live), snapshot.treatment)]
+def _check_back(snapshot: Snapshot, left: Collection[str]) -> None:
+    if left:
+        raise NotDone(f"{snapshot.source_name} is not wholly back: {', '.join(left)}")
 
 
 def _same(one: Observation, other: Observation) -> bool:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Metadata services that are not at link-local addresses: Alibaba, Oracle, Azure, AWS and Google by IPv6.
-METADATA: Final = frozenset(
+METADATA: Final = tuple(
     map(
-        ipaddress.ip_address,
-        ("100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254"),
+        ipaddress.ip_network,
+        ("100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::/32", "fd20:ce::254"),
     )
 )
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_NAT64: Final = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48")))
 
 # What was refused in this thread or task; None where nobody watches.
 _refused: ContextVar[list[str] | None] = ContextVar("refused", default=None)
@@ -55,11 +55,12 @@ def is_refused(host: str) -> bool:
 def _is_own(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
-        if address in _NAT64:
+        if any(address in network for network in _NAT64):
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return _is_own(inner)
-    return address.is_link_local or address.is_multicast or address in METADATA
+    known = any(address in network for network in METADATA)
+    return address.is_link_local or address.is_multicast or known
 
 
 def _resolved(name: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
@@ -73,12 +74,12 @@ def _resolved(name: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
 
 @cache
 def _install() -> None:
-    """Have Python tell of every connection before it is made; such a hook stays for good."""
+    """Have Python tell of every connection and datagram beforehand; such a hook stays for good."""
     sys.addaudithook(_look)
 
 
 def _look(event: str, arguments: tuple[Any, ...]) -> None:
-    if event != "socket.connect":
+    if event not in ("socket.connect", "socket.sendto"):
         return
     found, address = _refused.get(), arguments[1]
     if found is None or not isinstance(address, tuple) or not is_refused(str(address[0])):

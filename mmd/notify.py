@@ -80,7 +80,8 @@ def _send(
             problem = _post(sinks, message)
         except Exception as error:  # noqa: BLE001 - a hundred services, and none may stop the others
             problem = f"Apprise failed: {type(error).__name__}"
-    problem = _no_place(refused) or problem
+    if problem:  # another address of the same name may have taken it
+        problem = _no_place(refused) or problem
     try:
         loop.call_soon_threadsafe(_answer, answer, problem)
     except RuntimeError:

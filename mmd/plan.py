@@ -270,5 +270,15 @@ def latest(told: Held, known: Held | None) -> Held:
     A late answer, or an old copy of a source that somebody saved over it, shows an escrow as it was before
     others' edits were captured.
     """
-    later = told if known is None or told.revision > known.revision else known
-    return replace(later, restored_at=None, verified=False)
+    if known is None:
+        return told
+    later = told if told.revision > known.revision else known
+    return replace(
+        known,
+        snapshot=later.snapshot,
+        claims=later.claims,
+        text=later.text,
+        revision=later.revision,
+        restored_at=None,
+        verified=False,
+    )

@@ -223,11 +223,21 @@ def settled(observed: Observation, held: Snapshot) -> bool:
     """
     live, goal = observed.fields, merge(held.after, held.during, observed.fields, held.treatment)
     schedules_fit = observed.schedules is None or live.schedules == goal.schedules
-    return (
-        set(live.features) == set(goal.features)
-        and all(_attribute_alike(key, live, goal) for key in (*FLAGS, *OWN_KEYS))
-        and schedules_fit
-    )
+    own_keys_fit = all(_attribute_alike(key, live, goal) for key in OWN_KEYS)
+    return not remaining(observed, held) and own_keys_fit and schedules_fit
+
+
+def remaining(observed: Observation, held: Snapshot) -> tuple[str, ...]:
+    """Name what of the treatment is still to be undone, schedules aside: by what it means to ISC.
+
+    ISC may keep a value in another form than it was sent (docs/reliability.md B25). An answer that is not
+    whole shows nothing undone.
+    """
+    if not observed.complete:
+        return ("features or connectorAttributes are not shown",)
+    live, goal = observed.fields, merge(held.after, held.during, observed.fields, held.treatment)
+    names = [key for key in FLAGS if not _attribute_alike(key, live, goal)]
+    return (*names, "features") if set(live.features) != set(goal.features) else tuple(names)
 
 
 def merge(before: Fields, during: Fields, live: Fields, treatment: Treatment) -> Fields:

@@ -104,7 +104,7 @@ def from_escrow(observed: Observation, key: bytes, *, accept_unsigned: bool) -> 
         snapshot=escrow.snapshot,
         claims=escrow.claims,
         text=observed.escrow if isinstance(observed.escrow, str) else "",
-        revision=escrow.revision,
+        revision=escrow.revision if trust is Trust.SIGNED else 0,  # what is on file wins over an unsigned one
         notes=(f"from the escrow of {escrow.snapshot.taken_at:%Y-%m-%d %H:%M:%SZ} ({trust.value})",),
     )
 

@@ -59,8 +59,8 @@ class Ward:
         self.config = folder / "mmd.toml"
         self.configure()
 
-    def configure(self) -> None:
-        values = {"base_url": self.sim.base_url, "client_id": self.client_id}
+    def configure(self, **more: str) -> None:
+        values = {"base_url": self.sim.base_url, "client_id": self.client_id, **more}
         lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
         database = f'[database]\nurl = "sqlite:///{self.database}"\n'
         rhythm = '[reconcile]\ninterval = "1s"\nsweep = "1h"'

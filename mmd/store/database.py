@@ -217,6 +217,8 @@ def revision_of(path: Path) -> str:
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except ValueError as error:  # a damaged schema may be no text
+        raise plain_error(path, sqlite3.DatabaseError("database disk image is malformed")) from error
     except sqlite3.DatabaseError as error:
         if "no such table" in str(error):
             raise plain_error(path, sqlite3.DatabaseError("file is not a database of mmd's")) from error

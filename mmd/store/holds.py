@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
-from mmd.errors import Conflict
+from mmd.errors import Conflict, NotFound
 from mmd.escrow import claims_from_json, claims_to_json, digest, fields_from_json, fields_to_json
 from mmd.plan import Held
 from mmd.posture import Snapshot, Treatment, canonical
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # is still undone (docs/reliability.md F1).
 WATCH: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(days=1))
 
+# What the digest of a whole row begins with.
+_WHOLE: Final = "2:"
 # What a snapshot says of itself when it is opened again.
 _OPENED: Final[dict[str, object]] = {
     "released_at": None,
@@ -82,17 +85,11 @@ class Holds:
         self._update(snapshot_id, _OPENED, entry)
 
     def recall(self, held: Held, entry: Entry) -> None:
-        """Take a snapshot that an escrow told of; one that was on file already is opened again.
-
-        What the escrow tells counts then if it is a later revision than the one on file.
-        """
-        known = self.find(held.snapshot.id)
-        if known is None:
+        """Take a snapshot that an escrow told of; one that was on file already is opened again as given."""
+        if self.find(held.snapshot.id) is None:
             self.take(held, entry)
-        elif held.revision > known.revision:
-            self._update(held.snapshot.id, {**_changeable(held), **_OPENED}, entry)
         else:
-            self.reopen(held.snapshot.id, entry)
+            self._update(held.snapshot.id, {**_changeable(held), **_OPENED}, entry)
 
     def watched(self, snapshot_id: str, released_at: datetime, now: datetime) -> None:
         """The source was looked at after its release: say when to look next, if at all."""
@@ -165,26 +162,27 @@ class Holds:
             return list(connection.execute(query, values).mappings())
 
     def _update(self, snapshot_id: str, values: dict[str, object], entry: Entry) -> None:
+        """Change a row that must be there: nothing is destroyed on the strength of one that is not."""
         with self._database.write() as connection:
-            connection.execute(_CHANGE, {"which": snapshot_id, **values})
+            if connection.execute(_CHANGE, {"which": snapshot_id, **values}).rowcount != 1:
+                raise NotFound(f"the snapshot of {entry.body.get('name', snapshot_id)} is not on file")
             append(connection, entry)
 
 
 def _changeable(held: Held) -> dict[str, object]:
-    fixed = ("id", "source_id", "taken_at", "before", "digest", "written_at")
+    fixed = ("id", "source_id", "taken_at", "before", "written_at")
     return {name: value for name, value in _row(held).items() if name not in fixed}
 
 
 def _row(held: Held) -> dict[str, object]:
     kept = held.snapshot
-    return {
+    row: dict[str, object] = {
         "id": kept.id,
         "source_id": kept.source_id,
         "source_name": kept.source_name,
         "treatment": kept.treatment.value,
         "taken_at": kept.taken_at,
         "before": canonical(fields_to_json(kept.before)),
-        "digest": digest(kept.before),
         "after": canonical(fields_to_json(kept.after)),
         "claims": canonical(claims_to_json(held.claims)),
         "text": held.text,
@@ -195,6 +193,13 @@ def _row(held: Held) -> dict[str, object]:
         "verified": int(held.verified),
         "revision": held.revision,
     }
+    return {**row, "digest": _digest(row)}
+
+
+def _digest(row: Mapping[str, object] | sa.RowMapping) -> str:
+    """Return the SHA-256 of all that decides: what was, what it goes back to, how, and until when."""
+    text = "\n".join(str(row[name]) for name in ("before", "after", "treatment", "claims"))
+    return _WHOLE + hashlib.sha256(text.encode()).hexdigest()
 
 
 def _held(row: sa.RowMapping) -> Held:
@@ -209,7 +214,9 @@ def _held(row: sa.RowMapping) -> Held:
 
 def _read(row: sa.RowMapping) -> Held:
     before = fields_from_json(json.loads(row["before"]))
-    if digest(before) != row["digest"]:
+    # Rows of older releases have the digest of `before` alone, until they are written again.
+    expected = _digest(row) if row["digest"].startswith(_WHOLE) else digest(before)
+    if row["digest"] != expected:
         raise ValueError("the digest is another one")
     kept = Snapshot(
         id=row["id"],

@@ -30,6 +30,7 @@ class Phase:
     name: str
     prepare: Callable[[World, Shape], None]
     recovers: bool = False  # the process begins with `mmd recover`
+    forgets: bool = False  # its database may know nothing of the window: the next one begins with it, too
     losses: tuple[str, ...] = LOSSES
 
 
@@ -42,16 +43,20 @@ def _hold(world: World, shape: Shape) -> None:
     world.run(2)
 
 
+def _make_a_schedule(world: World) -> None:
+    cron = "0 7 7 * * ?"
+    world.tenant.post_schedule(SOURCE, {"type": ACCOUNTS, "cronExpression": cron})
+    world.expected[SOURCE]["schedules"][ACCOUNTS] = cron
+
+
 def _edited(world: World, shape: Shape) -> None:
     """In maintenance, and an administrator has given it a schedule and a feature of his own since."""
     _hold(world, shape)
-    cron = "0 7 7 * * ?"
-    world.tenant.post_schedule(SOURCE, {"type": ACCOUNTS, "cronExpression": cron})
+    _make_a_schedule(world)
     live = world.tenant.sources[SOURCE]["features"]
     value = [*live, "PROXY"]
     world.tenant.patch(SOURCE, [{"op": "replace", "path": "/features", "value": value}])
     right = world.expected[SOURCE]
-    right["schedules"][ACCOUNTS] = cron
     right["source"]["features"] = sorted({*right["source"]["features"], "PROXY"})
     world.clock.pass_by(301)
 
@@ -66,11 +71,21 @@ def _forgotten(world: World, shape: Shape) -> None:
     world.wipe()
 
 
+def _backed_up(world: World, shape: Shape) -> None:
+    """In maintenance, edited since, and the database is a backup of before that."""
+    _open(world, shape)
+    old = world.memory.raw.serialize()
+    world.run(2)
+    _make_a_schedule(world)
+    world.memory.load(old)
+
+
 PHASES: Final = (
     Phase("enter", _open),
     Phase("hold", _edited),
     Phase("restore", _over),
     Phase("recovery", _forgotten, recovers=True, losses=("nothing", "database")),
+    Phase("recall", _backed_up, losses=("nothing", "database"), forgets=True),
 )
 
 
@@ -112,7 +127,7 @@ def next_life(world: World, phase: Phase, shape: Shape, loss: str, later: str) -
         world.down = True
         world.run(3, seconds=LASTING)
         world.down = False
-    if loss == "database" or phase.recovers:
+    if loss == "database" or phase.recovers or phase.forgets:
         assert world.recover()
     if later == "window open":
         world.run(2, seconds=70)

@@ -21,7 +21,9 @@ from mmd.isc import Priority
 from mmd.plan import Action, Case, Held, Verb
 from mmd.posture import ESCROW, MARKER, Fields, Observation, Posture, Snapshot
 from mmd.reconcile import Reconciler
+from mmd.store import holds
 from mmd.store.holds import Holds
+from mmd.store.journal import append
 
 Patch = pytest.MonkeyPatch
 
@@ -189,6 +191,26 @@ def an_old_escrow_wins_over_the_later_entry_on_file(patch: Patch) -> None:
     patch.setattr(reconcile, "latest", lambda told, _known: told)
 
 
+@mutant("unknown windows")
+def an_older_snapshot_is_restored_over_a_newer_escrow(patch: Patch) -> None:
+    patch.setattr(Effects, "_check_escrow", lambda *_: None)
+
+
+@mutant("another installation")
+def the_entry_of_another_installation_is_taken_over(patch: Patch) -> None:
+    patch.setattr(Reconciler, "_is_known", lambda *_: True)
+
+
+@mutant("crashes in recall")
+def a_row_that_is_not_there_is_changed_all_the_same(patch: Patch) -> None:
+    def change(self: Holds, snapshot_id: str, values: dict[str, object], entry: Any) -> None:  # noqa: ANN401 - an entry
+        with self._database.write() as connection:
+            connection.execute(holds._CHANGE, {"which": snapshot_id, **values})
+            append(connection, entry)
+
+    patch.setattr(Holds, "_update", change)
+
+
 # --- reading
 
 
@@ -336,6 +358,25 @@ def schedules_are_not_read_again_after_a_failure(patch: Patch) -> None:
 # --- restoring
 
 
+@mutant("ignored operations")
+def schedules_follow_a_patch_that_nobody_looked_at(patch: Patch) -> None:
+    async def hopeful(self: Effects, held: Held, live: Observation) -> None:
+        operations = changes.undo(live, held.snapshot.after, held.snapshot.treatment)
+        if operations:
+            await self._patch(held, "treatment undone", operations, Priority.RESTORE)
+
+    patch.setattr(Effects, "_undo", hopeful)
+
+
+@mutant("deaths on the way out")
+def others_edits_are_decided_in_memory_alone(patch: Patch) -> None:
+    def decided(_self: Effects, held: Held, live: Observation) -> Held:
+        snapshot = replace(held.snapshot, after=effects._goal(held.snapshot, live))
+        return replace(held, snapshot=snapshot, verified=False)
+
+    patch.setattr(Effects, "_decided", decided)
+
+
 @mutant("unseen changes")
 def others_edits_are_judged_anew_at_each_step(patch: Patch) -> None:
     """Half-way back, an administrator's value beside ours can look like the forum's Disable."""
@@ -367,14 +408,12 @@ def a_restoration_is_believed_unseen(patch: Patch) -> None:
     patch.setattr(Effects, "_verify", lambda *_: None)
 
 
-@mutant("unknown keys")
+@mutant("ignored calls")
 def entered_is_believed_unseen(patch: Patch) -> None:
     patch.setattr(effects, "drift", lambda *_, **__: ())
-    patch.setattr(plan, "drift", lambda *_, **__: ())
-    patch.setattr(posture, "drift", lambda *_, **__: ())
 
 
-@mutant("ignored calls")
+@mutant("ignored operations")
 def released_as_soon_as_restored(patch: Patch) -> None:
     restored = Effects._restored
 
@@ -382,7 +421,6 @@ def released_as_soon_as_restored(patch: Patch) -> None:
         restored(self, held, goal, reason)
         self._store.holds.release(held.snapshot.id, self._entry(held, "released", {}))
 
-    patch.setattr(Effects, "_verify", lambda *_: None)
     patch.setattr(Effects, "_restored", at_once)
 
 
@@ -465,9 +503,11 @@ def recovered_without_its_windows(patch: Patch) -> None:
     patch.setattr(world, "put_on_file", bare)
 
 
-@mutant("others' sources")
+@mutant("several sources")
 def a_failing_source_stops_the_others(patch: Patch) -> None:
-    async def one_after_the_other(self: Reconciler, actions: Iterable[Action]) -> tuple[Any, ...]:
+    async def one_after_the_other(
+        self: Reconciler, actions: Iterable[Action], _patience: float | None
+    ) -> tuple[Any, ...]:
         for action in actions:
             if action.verb in plan.WRITES:
                 await self._do(action)

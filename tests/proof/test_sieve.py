@@ -9,7 +9,18 @@ from collections.abc import Callable
 
 import pytest
 from scale import ALL
-from scenes import CHANGES, MINUTES, backed_up, edited_at_any_seam, late_reads, late_schedules, unseen_changes
+from scenes import (
+    CHANGES,
+    MINUTES,
+    backed_up,
+    backed_up_before_the_window,
+    dies_while_edits_go_back,
+    edited_at_any_seam,
+    late_reads,
+    late_schedules,
+    of_another_installation,
+    unseen_changes,
+)
 from shapes import SHAPES, Shape
 
 from mmd.posture import ACCOUNTS
@@ -31,7 +42,7 @@ def test_a_stale_read_after_an_edit(shape: Shape, tally: Callable[[str, int], No
     tally(TIER, late_schedules(shape))
 
 
-@pytest.mark.parametrize("shape", SHAPES if ALL else SHAPES[::4], ids=str)
+@pytest.mark.parametrize("shape", SHAPES if ALL else SHAPES[::6], ids=str)
 @pytest.mark.parametrize("change", CHANGES)
 def test_passes_that_never_came(change: str, shape: Shape, tally: Callable[[str, int], None]) -> None:
     tally(TIER, unseen_changes(shape, change, firsts=MINUTES))
@@ -45,7 +56,15 @@ def test_a_schedule_edited_while_its_source_is_entered(
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_an_old_backup_gives_way_to_what_the_sources_say(
-    shape: Shape, tally: Callable[[str, int], None]
+@pytest.mark.parametrize(
+    "scene", [backed_up, backed_up_before_the_window, of_another_installation], ids=lambda it: it.__name__
+)
+def test_a_database_that_does_not_know_what_the_sources_say(
+    scene: Callable[[Shape], int], shape: Shape, tally: Callable[[str, int], None]
 ) -> None:
-    tally(TIER, backed_up(shape))
+    tally(TIER, scene(shape))
+
+
+@pytest.mark.parametrize("shape", SHAPES if ALL else SHAPES[::4], ids=str)
+def test_a_death_while_others_edits_go_back(shape: Shape, tally: Callable[[str, int], None]) -> None:
+    tally("T1 crash matrix", dies_while_edits_go_back(shape))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from forker import Forker, side_by_side
-from wards import KINDS, Wards, tenant, until
+from wards import KINDS, SECRET, Wards, tenant, until
 
 from mmd.simulator import Switches, faults
 
@@ -102,3 +102,23 @@ def test_the_configuration_goes_while_a_window_is_open(wards: Wards) -> None:
         assert any(str(ward.config) in line for line in ward.told().splitlines()[-2:])
         kept.rename(ward.config)
         assert ward.live(forker) == 0
+
+
+def test_the_secret_is_replaced_while_a_source_is_held(wards: Wards) -> None:
+    """Its escrow has the old one's signature from then on; the database has the other copy."""
+    ward = wards.take(SHAPE)
+    file = ward.folder / "client_secret"
+    file.write_text(SECRET)
+    file.chmod(0o600)
+    ward.configure(client_secret_file=str(file))
+    ward.open_window()
+    with Forker() as forker:
+        forker.begin(*ward.arguments("run"), log=ward.log, environment={})
+        ward.wait(lambda: ward.in_maintenance)
+        ward.sim.clients.secrets[ward.client_id] = "another-secret"
+        ward.sim.clients.revoke()
+        file.write_text("another-secret")
+        ward.close_window()
+        ward.wait(lambda: ward.restored and ward.released)
+        os.kill(forker.pid, signal.SIGTERM)
+        assert forker.end() == 0

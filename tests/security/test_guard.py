@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mmd.alerts import Kind, Message
-from mmd.guard import METADATA, is_refused
+from mmd.guard import METADATA, is_refused, watched
 from mmd.notify import Channel, ping
 from mmd.secret import Secret
 
@@ -32,7 +32,14 @@ OWN = [
     "169.254.43518",
     "224.0.0.1",
     "[ff02::1]",
-    *(f"[{address}]" if address.version == 6 else str(address) for address in METADATA),
+    *(
+        f"[{it[1]}]" if it.version == 6 else str(it[0])
+        for it in METADATA
+        if it.num_addresses > 1 or it.version == 4
+    ),
+    "[fd00:ec2::23]",
+    "[fd20:ce::254]",
+    "[64:ff9b:1::a9fe:a9fe]",
 ]
 REACHED: list[str] = []
 MESSAGE = Message(kind=Kind.TEST, title="a title", body="a body")
@@ -96,6 +103,14 @@ class _Redirecting(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Taking(_Redirecting):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
 def test_a_redirection_there_is_refused(reached: list[str]) -> None:
     with HTTPServer(("127.0.0.1", 0), _Redirecting) as here:
         Thread(target=here.handle_request, daemon=True).start()
@@ -111,6 +126,29 @@ def test_other_addresses_are_not(host: str) -> None:
 
 def test_who_is_not_watched_is_not_kept_from_anything() -> None:
     """ISC is asked by the same process, and chosen by its own rules."""
-    with socket.socket() as probe:
-        probe.settimeout(0.01)
-        assert probe.connect_ex(("127.0.0.1", 9)) != 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("169.254.169.254", 9))  # of a datagram socket, which sends nothing
+
+
+def test_a_datagram_is_looked_at_as_well() -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe,
+        watched() as refused,
+        pytest.raises(PermissionError),
+    ):
+        probe.sendto(b"", ("169.254.169.254", 9))
+    assert refused == ["169.254.169.254"]
+
+
+def test_a_name_of_which_another_address_took_the_message_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = socket.getaddrinfo
+    with HTTPServer(("127.0.0.1", 0), _Taking) as here:
+        Thread(target=here.handle_request, daemon=True).start()
+        bad = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.1.1", here.server_port))
+
+        def two(host: Any, *arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - getaddrinfo's own
+            found = honest("127.0.0.1" if host == "both.test" else host, *arguments, **more)
+            return [bad, *found] if host == "both.test" else found
+
+        monkeypatch.setattr(socket, "getaddrinfo", two)
+        assert send(f"json://both.test:{here.server_port}/") == ""

@@ -105,7 +105,7 @@ class Machine:
 
     def posture(self, name: str) -> str:
         """Where the tenant's own state is to be seen: what mmd reads of it."""
-        found = self.mmd("sources", "-o", "csv").stdout
+        found = self.mmd("sources", "--live", "-o", "csv").stdout
         return next(line for line in found.splitlines() if name in line)
 
 

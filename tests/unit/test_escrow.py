@@ -115,7 +115,6 @@ def _signed(**changes: Json) -> str:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"v": 99},
         {"treatment": "everything"},
         {"taken_at": "2026-12-01T12:00:00"},
         {"before": []},
@@ -150,3 +149,21 @@ def test_readers_refuse_what_no_writer_writes() -> None:
         claims_from_json("x")
     with pytest.raises(ValueError, match="offset"):
         unstamp("2026-12-01T12:00:00")
+
+
+def test_an_escrow_without_a_revision_is_read() -> None:
+    """The first form had none."""
+    assert "revision" not in json.loads(seal(ESCROW, KEY))
+    trust, found = unseal(_signed(), source_id="id1", key=KEY)
+    assert (trust, found) == (Trust.SIGNED, ESCROW)
+    assert ESCROW.revision == 0
+
+
+def test_a_revision_comes_back() -> None:
+    later = replace(ESCROW, revision=3)
+    assert unseal(seal(later, KEY), source_id="id1", key=KEY) == (Trust.SIGNED, later)
+    assert unseal(_signed(revision="3"), source_id="id1", key=KEY) == (Trust.BROKEN, None)
+
+
+def test_one_of_a_newer_form_is_left_alone() -> None:
+    assert unseal(_signed(v=99), source_id="id1", key=KEY) == (Trust.BROKEN, None)
