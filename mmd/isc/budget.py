@@ -61,6 +61,7 @@ class Slot:
 
     budget: Budget
     priority: Priority
+    granted_at: float
     until: float
     busy_until: float = math.inf
 
@@ -105,6 +106,7 @@ class Budget:
         self._turn = 0
         self._blocked_until = self._lowered_at = clock()
         self._lowered_to: float = rate
+        self._fastest = math.inf
         self._timer: asyncio.Task[None] | None = None
         self._timer_at = 0.0
 
@@ -128,9 +130,15 @@ class Budget:
             raise
 
     def settle(self, slot: Slot) -> None:
-        """Start the period of a slot, if it has not started."""
+        """Start the period of a slot, if it has not started.
+
+        The answer's way back took its time after the request was counted: at least half of what the fastest
+        exchange ever took from end to end.
+        """
         now = self._clock()
-        slot.until, slot.busy_until = min(slot.until, now + self._period), now + _LINGER
+        self._fastest = min(self._fastest, now - slot.granted_at)
+        slot.until = min(slot.until, now - self._fastest / 2 + self._period)
+        slot.busy_until = now + _LINGER
         self._serve()
 
     def give_back(self, slot: Slot) -> None:
@@ -162,7 +170,7 @@ class Budget:
             if at > now:
                 self._wake_at(at)
                 return
-            slot = Slot(self, priority, now + SLACK + self._period)
+            slot = Slot(self, priority, now, now + SLACK + self._period)
             self._taken.append(slot)
             heapq.heappop(self._queues[priority]).granted.set_result(slot)
             self._turn += 1

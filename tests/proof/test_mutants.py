@@ -86,13 +86,13 @@ PARTS: Final[dict[str, Callable[[], object]]] = {
     "ignored calls": _each(ignored_calls),
     "ignored operations": _each(ignored_operations, FULL, SOME),
     "operations in part": _each(applied_in_part, FULL, SOME),
-    "unseen changes": _each(unseen_changes),
+    "unseen changes": _each(unseen_changes, FULL, SOME),
     "late requests": _each(delayed, FULL),
-    **{f"crashes in {phase.name}": _each(partial(crashes, phase, turns=2)) for phase in PHASES},
+    **{f"crashes in {phase.name}": _each(partial(crashes, phase, turns=2), FULL, KEEP) for phase in PHASES},
     "odd answers": _odd_answers,
     "frozen": _each(_frozen, FULL, SOME),
     "late schedules": _each(late_schedules, FULL, SHAPES[0]),
-    "late reads": _each(lambda shape: late_reads(shape, 3.0), FULL, SOME),
+    "late reads": _each(lambda shape: late_reads(shape, 3.0), FULL),
 }
 
 
