@@ -22,7 +22,7 @@ test: $(VENV)/dev.stamp  ## every test, and how many of each kind; a quarter of 
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 check: lint  ## what to run before each commit; under a minute
-	@$(BIN)/python -m pytest --numprocesses auto -m "not slow"
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow"
 
 SOAK ?= 3600
 soak: $(VENV)/dev.stamp  ## all of the proof, and made-up lives for SOAK seconds (an hour)

@@ -10,7 +10,7 @@ from pathlib import PurePath
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("dev", deadline=None)
+settings.register_profile("dev", deadline=None, max_examples=50)
 # A slow machine is no finding.
 settings.register_profile("ci", deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 # For those who package mmd: the same examples each time.

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # answer takes longer than this many seconds, the request is taken to have been counted by then. A busy
 # machine or a slow answer may take a second or two, and with half a second 429s were seen.
 SLACK: Final = 2.0
+# After so many exchanges the fastest of them says something of the network: the first ones also connect.
+_MANY: Final = 20
 # Work goes on in steps: what was answered within so many seconds is about to ask for its next request.
 _LINGER: Final = 0.5
 # One grant in this many goes to whoever has waited longest behind a higher priority, once that is longer than
@@ -106,7 +108,7 @@ class Budget:
         self._turn = 0
         self._blocked_until = self._lowered_at = clock()
         self._lowered_to: float = rate
-        self._fastest = math.inf
+        self._exchanges, self._fastest = 0, math.inf
         self._timer: asyncio.Task[None] | None = None
         self._timer_at = 0.0
 
@@ -133,11 +135,13 @@ class Budget:
         """Start the period of a slot, if it has not started.
 
         The answer's way back took its time after the request was counted: at least half of what the fastest
-        exchange ever took from end to end.
+        of many exchanges took from end to end.
         """
         now = self._clock()
+        self._exchanges += 1
         self._fastest = min(self._fastest, now - slot.granted_at)
-        slot.until = min(slot.until, now - self._fastest / 2 + self._period)
+        way_back = self._fastest / 2 if self._exchanges > _MANY else 0.0
+        slot.until = min(slot.until, now - way_back + self._period)
         slot.busy_until = now + _LINGER
         self._serve()
 

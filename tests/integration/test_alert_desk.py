@@ -138,6 +138,7 @@ def test_a_zombie_is_told_once_again_in_time_and_when_it_is_gone(service: Servic
     assert service.passes() == []
 
 
+@pytest.mark.slow
 def test_ten_thousand_zombies_are_one_message(service: Service) -> None:
     service.find(*(f"AD {n}" for n in range(10_000)))
     assert service.passes() == ["zombie: 10,000 sources"]

@@ -18,6 +18,8 @@ from hostile import HOSTILE
 from mmd import log
 from mmd.simulator import Simulator
 
+pytestmark = pytest.mark.slow
+
 SURROGATES = frozenset(map(chr, range(0xD800, 0xE000)))
 # What a person can type as a reason, and mmd takes.
 TYPED = tuple(text for text in HOSTILE if text.strip() and len(text) <= 500 and SURROGATES.isdisjoint(text))

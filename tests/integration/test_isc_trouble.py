@@ -255,6 +255,7 @@ def test_latency_does_not_limit(simulator: Simulator, source_id: str) -> None:
     assert run(simulator, work, rate=81) < 5.0  # one after the other they take 24
 
 
+@pytest.mark.slow
 def test_no_429_is_of_our_own_making(source_id: str, simulator: Simulator) -> None:
     simulator.switches.rate = (20, 0.5)
     simulator.switches.latency = lambda: 0.03
@@ -266,6 +267,7 @@ def test_no_429_is_of_our_own_making(source_id: str, simulator: Simulator) -> No
     assert run(simulator, work, rate=20, period=0.5) == 0
 
 
+@pytest.mark.slow
 def test_another_tool_on_the_same_client_id_is_given_way(source_id: str, simulator: Simulator) -> None:
     simulator.switches.rate = (10, 0.5)
 

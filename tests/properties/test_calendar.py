@@ -403,6 +403,7 @@ def test_putting_what_has_begun_on_file_changes_nothing_and_fixes_it(
     assert [item for item in occurrences(moved, BEGINNING, until) if item.opens_at <= now] == past
 
 
+@pytest.mark.slow
 @given(st.lists(windows(), min_size=2, max_size=4), st.data())
 def test_several_windows_are_the_union_of_each(several: list[Window], data: st.DataObject) -> None:
     named = [replace(window, id=f"w{n}", recorded=()) for n, window in enumerate(several)]

@@ -56,6 +56,7 @@ def test_each_treatment_comes_back_for_every_shape_of_source(treatment: Treatmen
     it.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("phase", ["enter", "restore"])
 @pytest.mark.parametrize("later", ["window still open", "window over"])
@@ -96,6 +97,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(steps)
 def test_every_source_comes_back(script: list[tuple[str, int]]) -> None:

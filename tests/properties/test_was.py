@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import GRACE, KEY, Fault, World
@@ -171,6 +172,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.lists(STEPS, min_size=1, max_size=12))
 def test_it_is_never_wrong(steps: list[tuple[str, int]]) -> None:

@@ -86,6 +86,10 @@ def test_no_window_of_a_period_ever_has_more_than_the_rate_by_isc_s_count(
     async def scenario(loop: VirtualLoop) -> list[float]:
         budget = budget_of(loop, rate)
 
+        for _ in range(25):  # so that it knows the network
+            await use(budget, seconds=2 * way_back)
+        await asyncio.sleep(20)
+
         async def one(at: float, priority: Priority, seconds: float, share: float) -> float:
             await asyncio.sleep(at)
             return await use(budget, priority, seconds) + (seconds - way_back) * share
