@@ -115,6 +115,7 @@ def test_a_tenant_without_maintenance_gives_a_heading_alone(office: Office) -> N
     assert office.done("report").out.startswith('"SourceName","SourceId",')
 
 
+@pytest.mark.slow
 def test_ours_says_why_where_the_script_cannot(office: Office) -> None:
     office.done("start", "SAP ERP", "--for", "2h", "--reason", "=patches", "--ticket", "CHG-7", "--yes")
     office.done("reconcile")
@@ -136,6 +137,7 @@ def test_a_report_changes_nothing_on_the_tenant_and_makes_no_database(office: Of
 # --- The other forms --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_json_tells_of_the_window_its_source_and_what_did_not_run(office: Office) -> None:
     office.done("start", "SAP ERP", "--for", "2h", "--reason", "patches", "--yes")
     office.done("reconcile")
@@ -213,6 +215,7 @@ def break_listing(office: Office) -> None:
     office.simulator.faults.append(Rule(boast, "GET", "/sources$"))
 
 
+@pytest.mark.slow
 def test_a_tenant_that_cannot_be_read_whole_is_reported_from_the_database_and_exits_7(office: Office) -> None:
     office.done("start", "SAP ERP", "--for", "2h", "--reason", "patches", "--yes")
     office.done("reconcile")

@@ -196,6 +196,7 @@ def check_zones(names: list[str]) -> int:
     )
 
 
+@pytest.mark.slow
 def test_windows_near_each_transition_of_odd_zones_open_as_the_rule_says() -> None:
     assert check_zones(list(ODD_ZONES)) > 3_000
 
@@ -345,6 +346,7 @@ def probes(items: list[Occurrence]) -> list[datetime]:
     return sorted(at + n * TICK for at in edges for n in (-1, 0, 1))
 
 
+@pytest.mark.slow
 @given(windows())
 def test_membership_and_boundaries_agree_with_the_list_of_all_occurrences(window: Window) -> None:
     since = window.starts_local.replace(tzinfo=UTC) + 3 * DAY
@@ -421,6 +423,7 @@ def test_several_windows_are_the_union_of_each(several: list[Window], data: st.D
     assert next_boundary(shared, now) == min(nexts, default=None)
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(ODD_ZONES).flatmap(lambda name: local_starts(name, range(1990, 2027))),
     sound_rules,
@@ -544,6 +547,7 @@ wild_rules = st.sampled_from(("DAILY", "WEEKLY", "MONTHLY", "YEARLY")).flatmap(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.one_of(st.text(), any_rule, wild_rules), local_starts("UTC", range(1990, 2030)))
 @example("FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", datetime(1990, 1, 1))  # noqa: DTZ001 - local
