@@ -38,7 +38,7 @@ lint: $(VENV)/dev.stamp  ## format, style, types, layers, security
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/bandit --quiet --recursive --severity-level medium mmd
 
-bench: $(VENV)/dev.stamp  ## measure all that docs/performance.md promises, and write it anew; ten minutes
+bench: $(VENV)/dev.stamp  ## measure all that docs/performance.md promises, and write it anew; a quarter of an hour
 	@$(BIN)/python -m benchmarks
 
 format: $(VENV)/dev.stamp  ## write the code as the formatter wants it

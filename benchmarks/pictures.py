@@ -33,7 +33,8 @@ def picture(curve: Curve) -> str:
         *_grid(across, up, curve),
     ]
     taken: list[float] = []
-    for colour, (name, series) in zip(_COLOURS, curve.series.items(), strict=False):
+    highest_first = sorted(curve.series.items(), key=lambda item: -item[1][-1][1])
+    for colour, (name, series) in zip(_COLOURS, highest_first, strict=False):
         lines += _line(name, series, colour, across, up, taken)
     return "\n".join([*lines, "</svg>", ""])
 
@@ -88,4 +89,4 @@ def _line(
         y += 13
     taken.append(y)
     text = name.strip("`").replace("`", "")
-    yield f"<text x='{x + 8}' y='{y + 4}' {_STYLE}>{text}</text>"
+    yield f"<text x='{x + 8}' y='{y + 4}' {_STYLE.replace('#444', colour)}>{text}</text>"
