@@ -175,7 +175,9 @@ def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text") from None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}", hint=f"`mmd init {path}` writes one"
+        ) from None
     return parse(text, path, environ)
 
 

@@ -54,7 +54,10 @@ def from_file(file: Path, *, private: bool) -> Secret:
     except UnicodeDecodeError:
         raise ConfigError(f"{file} is not UTF-8 text") from None
     except OSError as error:
-        raise ConfigError(f"the client secret in {file} cannot be read: {error.strerror}") from None
+        raise ConfigError(
+            f"the client secret in {file} cannot be read: {error.strerror}",
+            hint=f"put it there, for your eyes only: (umask 077; cat > {file})",
+        ) from None
 
 
 def from_text(text: str, place: str) -> Secret:

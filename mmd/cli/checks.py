@@ -98,7 +98,7 @@ async def examine(app: App, clock: Callable[[], datetime]) -> AsyncIterator[Chec
         yield skipped("all else", "needs a configuration")
         return
     yield ok("configuration", str(loaded.path))
-    for check in database(loaded.database.file):
+    for check in database(loaded):
         yield check
     credentials = _credentials(loaded)
     yield credentials
@@ -122,17 +122,20 @@ def versions() -> Check:
 # --- The database ------------------------------------------------------------------------------------------
 
 
-def database(path: Path) -> Iterator[Check]:
-    """The file, whether it is whole, and the disk it is on."""
+def database(loaded: config.Config) -> Iterator[Check]:
+    """The file, whether it is whole and this tenant's, and the disk it is on."""
     from mmd import store  # noqa: PLC0415 - SQLAlchemy takes a quarter of a second
 
+    path = loaded.database.file
     if not path.exists():
         yield warning("database", f"there is none at {path}", "`mmd init`, or the first window, makes it")
     else:
         try:
             store.check_mode(path)
             revision = store.revision_of(path)
-            store.Store.open(path).close()
+            with store.Store.open(path) as opened:
+                if loaded.tenant.name or loaded.tenant.base_url:
+                    opened.service.check_tenant(config.base_url(loaded))
         except MmdError as error:
             yield failed("database", error, exit_code=1)
         else:

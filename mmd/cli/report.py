@@ -81,11 +81,12 @@ def _period(app: App, since: str | None, until: str | None) -> tuple[datetime, d
 
 
 def _made(app: App, since: datetime, until: datetime) -> Report:
-    from mmd.cli.workshop import terms  # noqa: PLC0415 - as above
+    from mmd.cli.workshop import check_tenant, terms  # noqa: PLC0415 - as above
     from mmd.publish import gather  # noqa: PLC0415 - as above
     from mmd.report import make  # noqa: PLC0415 - as above
 
     with app.store() as store:
+        check_tenant(app, store)
         said = asyncio.run(_said(app))
         return make(gather(store, said, terms(app), since, until, app.now))
 

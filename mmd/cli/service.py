@@ -12,6 +12,7 @@ from mmd.cli.app import config_option
 from mmd.cli.output import Table, emit, format_option, say
 from mmd.errors import Findings
 from mmd.plan import WRITES, Verb
+from mmd.posture import Posture
 from mmd.when import format_duration
 
 if TYPE_CHECKING:
@@ -130,7 +131,12 @@ async def _planned(app: App) -> list[Action]:
         actions, error = await work.plan()
         if error is not None:
             raise error
-        return [action for action in actions if action.verb is not Verb.WAIT]
+        return [action for action in actions if action.verb is not Verb.WAIT or _is_stuck(action)]
+
+
+def _is_stuck(action: Action) -> bool:
+    """Whether it waits for ISC to show the source, and so may wait for ever: people must hear of that."""
+    return action.case.posture is Posture.UNKNOWN
 
 
 @config_option

@@ -56,11 +56,11 @@ def init(app: App, file: Path | None, tenant: str, client_id: str, *, yes: bool,
     _write(path, text)
     try:
         loaded = config.load(path)
-        _make_database(loaded.database.file)
+        database = _make_database(loaded)
     except BaseException:
         path.unlink()  # else the next try would find it in its way
         raise
-    for line in _next_steps(loaded):
+    for line in _next_steps(loaded, database):
         say(line)
 
 
@@ -97,15 +97,21 @@ def _write(path: Path, text: str) -> None:
         raise MmdError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _make_database(path: Path) -> None:
+def _make_database(loaded: config.Config) -> str:
+    """Make the database; say what became of it, for there may be one already."""
     from mmd.store import Store  # noqa: PLC0415 - SQLAlchemy takes a quarter of a second
 
+    path = loaded.database.file
+    there = path.exists()
     progress(f"creating {path} …")
-    Store.open(path, create=True).close()
+    with Store.open(path, create=True) as store:
+        if loaded.tenant.name or loaded.tenant.base_url:
+            store.service.check_tenant(config.base_url(loaded))
     progress_done()
+    return f"; {path} was there already, and is used" if there else f" and {path}"
 
 
-def _next_steps(loaded: config.Config) -> list[str]:
+def _next_steps(loaded: config.Config, database: str) -> list[str]:
     option = "" if _is_found(loaded.path) else f" --config {loaded.path}"
     secret = f"put the token's secret into {loaded.tenant.client_secret_file}, for your eyes only (chmod 600)"
     steps = [
@@ -117,7 +123,7 @@ def _next_steps(loaded: config.Config) -> list[str]:
     if not (loaded.tenant.name or loaded.tenant.base_url) or not loaded.tenant.client_id:
         steps.insert(0, f"name the tenant and the client id in {loaded.path}")
     numbered = [f"  {number}. {step}" for number, step in enumerate(steps, start=1)]
-    return [f"wrote {loaded.path} and {loaded.database.file}", "next:", *numbered]
+    return [f"wrote {loaded.path}{database}", "next:", *numbered]
 
 
 def _has_secret(loaded: config.Config) -> bool:

@@ -55,11 +55,13 @@ def _known(app: App) -> list[Sighting]:
 
 
 async def _live(app: App) -> list[Sighting]:
-    from mmd.plan import Case  # noqa: PLC0415 - only with --live
+    from mmd.cli.workshop import check_tenant  # noqa: PLC0415 - only with --live
+    from mmd.plan import Case  # noqa: PLC0415 - as above
     from mmd.store import Sighting  # noqa: PLC0415 - as above
 
     found: list[Sighting] = []
     with app.store() as store:
+        check_tenant(app, store)
         held = store.holds.held()
     async with app.isc() as isc:
         async for page in isc.pages():

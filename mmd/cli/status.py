@@ -12,6 +12,7 @@ from mmd.cli.completion import complete_source
 from mmd.cli.output import Table, emit, format_option, say
 from mmd.cli.resolve import Candidate, pick
 from mmd.cli.words import short
+from mmd.posture import Posture
 from mmd.views import OnFile, Seen, SourceState, source_states
 
 if TYPE_CHECKING:
@@ -162,6 +163,13 @@ def _tell(daemon: dict[str, Any], states: Sequence[SourceState]) -> None:
     """Say what the table has no room for: a daemon that is needed, and is not at work."""
     if not any(item.wanted or item.held for item in states):
         return
+    unread = [
+        item.source_name
+        for item in states
+        if (item.wanted or item.held) and item.posture is Posture.UNKNOWN and item.observed_at
+    ]
+    if unread:
+        say(f"warning: ISC does not show these, or not wholly, so nothing is done: {', '.join(unread)}")
     if not daemon["running"]:
         say("warning: the daemon is not running: nothing is entered or restored; start it: `mmd run`")
     elif daemon["late"]:

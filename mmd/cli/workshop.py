@@ -82,6 +82,16 @@ def terms(app: App) -> Terms:
     )
 
 
+def check_tenant(app: App, store: Store) -> None:
+    """Believe nothing of a database about a tenant that is not its own.
+
+    Raises:
+        Conflict: it belongs to another one.
+    """
+    if store.exists:
+        store.service.check_tenant(config.base_url(app.config))
+
+
 @contextlib.asynccontextmanager
 async def at_work(app: App, *, create: bool = False) -> AsyncIterator[tuple[Store, Reconciler, Isc]]:
     """Open database and tenant for one command.
@@ -92,6 +102,7 @@ async def at_work(app: App, *, create: bool = False) -> AsyncIterator[tuple[Stor
     with app.store(create=create) as store:
         if store.exists and create:
             store.service.bind(config.base_url(app.config))
+        check_tenant(app, store)
         async with app.isc() as isc:
             yield store, reconciler(app, store, isc), isc
 

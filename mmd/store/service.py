@@ -48,8 +48,17 @@ class Service:
         insertion = insert_or(meta).values(key="tenant", value=tenant)
         with self._database.write() as connection:
             connection.execute(insertion.on_conflict_do_nothing())
-            found = connection.execute(sa.select(meta.c.value).where(meta.c.key == "tenant")).scalar_one()
-        if found != tenant:
+        self.check_tenant(tenant)
+
+    def check_tenant(self, tenant: str) -> None:
+        """Believe nothing of a database about a tenant that is not its own; one that is tied to none is fine.
+
+        Raises:
+            Conflict: it belongs to another one.
+        """
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(meta.c.value).where(meta.c.key == "tenant")).scalar()
+        if found not in (None, tenant):
             raise Conflict(
                 f"this database belongs to the tenant {found}, not to {tenant}",
                 hint="each tenant has its own configuration and its own database",

@@ -427,6 +427,15 @@ def test_the_database_of_another_tenant_is_left_alone(desk: Desk) -> None:
         desk.configure(other)
         os.environ[SECRET_VARIABLE] = other.client_secret  # the fixture's monkeypatch puts it back
         assert desk.mmd(*ADD, "Slack", *PLAN).code == 4
+        for words in (["plan"], ["zombies"], ["sources", "--live"], ["report"], ["reconcile", "--dry-run"]):
+            said = desk.mmd(*words)
+            assert (said.code, said.out) == (4, ""), words
+            assert "belongs to the tenant" in said.error
+        assert "belongs to the tenant" in desk.mmd("doctor").out
+        assert (
+            "belongs to the tenant"
+            in desk.mmd("init", str(desk.folder / "second.toml"), "--tenant", "acme").err
+        )
     with desk.open() as store:
         assert [kept.id for kept in store.plans.all()] == [window["id"]]
 
@@ -750,3 +759,11 @@ def test_no_time_duration_or_repeat_ever_ends_in_a_traceback(
     said = desk.mmd(*ADD, "Workday", "--reason", "x", *words, *DRY)
     assert said.code in (0, 2), said.err
     assert said.code == 0 or said.error
+
+
+def test_a_source_that_isc_does_not_show_wholly_is_told_and_not_just_waited_for(desk: Desk) -> None:
+    """Slack comes without features from this tenant: a window over it would wait for ever, and nobody know."""
+    desk.done("start", "Slack", "--for", "1h", "--reason", "patches")
+    (action,) = desk.done("plan", *JSON).json["actions"]
+    assert (action["source_name"], action["verb"]) == ("Slack", "wait")
+    assert "cannot be read" in action["reason"]

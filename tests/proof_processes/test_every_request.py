@@ -94,7 +94,10 @@ def wards(tmp_path: Path) -> Iterator[Wards]:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_everything_is_back_after_a_fault_at_any_request(wards: Wards, fault: str) -> None:
+def test_everything_is_back_after_a_fault_at_any_request(
+    wards: Wards, fault: str, tally: Callable[[str, int], None]
+) -> None:
     planned = plans(fault)
     assert len(planned) == 64  # 320 with the other faults
     side_by_side(lambda forker, plan: suffer(plan, wards.take(plan.shape), forker), planned)
+    tally("T6 real processes", len(planned))

@@ -216,10 +216,13 @@ CONTENT: dict[str, Action] = {
     "C1 401": faults.fail(401),
 }
 FAULTS = {**NETWORK, **CONTENT}
+TIER = "T10 answers, over HTTP"
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_at_any_request_of_the_way_in(site: Site, name: str) -> None:
+def test_a_fault_at_any_request_of_the_way_in(
+    site: Site, name: str, tally: Callable[[str, int], None]
+) -> None:
     site.plan()
     rules = site.fault(FAULTS[name])
     site.passes(lambda: site.all_in and all(held.entered_at for held in site.store.holds.held().values()))
@@ -228,10 +231,13 @@ def test_a_fault_at_any_request_of_the_way_in(site: Site, name: str) -> None:
     site.close()
     site.passes(lambda: site.all_back)
     assert site.all_back
+    tally(TIER, len(rules))
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_at_any_request_of_the_way_out(site: Site, name: str) -> None:
+def test_a_fault_at_any_request_of_the_way_out(
+    site: Site, name: str, tally: Callable[[str, int], None]
+) -> None:
     site.plan()
     site.passes(lambda: site.all_in)
     assert site.all_in
@@ -240,6 +246,7 @@ def test_a_fault_at_any_request_of_the_way_out(site: Site, name: str) -> None:
     site.passes(lambda: site.all_back)
     assert all(rule.fired for rule in rules)
     assert site.all_back, [key for key in site.ids if not site.restored(key)]
+    tally(TIER, len(rules))
 
 
 @pytest.mark.parametrize("status", [400, 403, 410])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,7 +157,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_no_acknowledged_commit_is_lost(template: Path, tmp_path: Path) -> None:
+def test_no_acknowledged_commit_is_lost(
+    template: Path, tmp_path: Path, tally: Callable[[str, int], None]
+) -> None:
+    tally("T7 power cuts", SESSIONS * COMMITS * 2)
     assert cuts(template, tmp_path, "FULL", SESSIONS) == (SESSIONS * COMMITS * 2, 0)
 
 

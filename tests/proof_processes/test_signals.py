@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,7 +31,9 @@ def wards(tmp_path: Path) -> Iterator[Wards]:
 
 
 @pytest.mark.parametrize("entering", [True, False])
-def test_sigterm_at_any_request_leaves_in_time_and_nothing_is_lost(wards: Wards, *, entering: bool) -> None:
+def test_sigterm_at_any_request_leaves_in_time_and_nothing_is_lost(
+    wards: Wards, tally: Callable[[str, int], None], *, entering: bool
+) -> None:
     def run(forker: Forker, nth: int) -> None:
         ward = wards.take(SHAPE)
         ward.open_window()
@@ -49,6 +51,7 @@ def test_sigterm_at_any_request_leaves_in_time_and_nothing_is_lost(wards: Wards,
         assert "Traceback" not in ward.told()
 
     side_by_side(run, range(1, REQUESTS + 1))
+    tally("T6 real processes", REQUESTS)
 
 
 def test_sigkill_ends_what_sigterm_did_not(wards: Wards) -> None:
@@ -70,7 +73,9 @@ def test_sigkill_ends_what_sigterm_did_not(wards: Wards) -> None:
     side_by_side(run, range(4, 8))
 
 
-def test_frozen_while_entering_and_thawed_after_the_window(wards: Wards) -> None:
+def test_frozen_while_entering_and_thawed_after_the_window(
+    wards: Wards, tally: Callable[[str, int], None]
+) -> None:
     def run(forker: Forker, nth: int) -> None:
         ward = wards.take(SHAPE)
         ward.open_window(WINDOW)
@@ -84,6 +89,7 @@ def test_frozen_while_entering_and_thawed_after_the_window(wards: Wards) -> None
         assert forker.end() == 0
 
     side_by_side(run, range(1, REQUESTS))
+    tally("T6 real processes", REQUESTS - 1)
 
 
 def test_the_configuration_goes_while_a_window_is_open(wards: Wards) -> None:

@@ -25,6 +25,7 @@ from mmd.store import Store
 pytestmark = pytest.mark.slow
 
 PAGE = 4096
+DAMAGED = 750
 needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: only root can mount a small disk")
 
 
@@ -78,7 +79,9 @@ Trouble = Literal["full", "broken"]
 
 
 @pytest.mark.parametrize("trouble", [pytest.param("full", marks=needs_mount), "broken"])
-def test_a_disk_that_ends_at_any_write_costs_nothing(wards: Wards, tmp_path: Path, trouble: Trouble) -> None:
+def test_a_disk_that_ends_at_any_write_costs_nothing(
+    wards: Wards, tmp_path: Path, trouble: Trouble, tally: Callable[[str, int], None]
+) -> None:
     """Room for so many pages, then none: while entering, and while restoring."""
     ends: list[tuple[int, int]] = []
 
@@ -106,6 +109,7 @@ def test_a_disk_that_ends_at_any_write_costs_nothing(wards: Wards, tmp_path: Pat
     assert codes[0] == 1
     assert codes[-1] == 0
     assert codes.count(1) > 5
+    tally("T9 storage", len(codes))
 
 
 @needs_mount
@@ -182,7 +186,7 @@ def held_by(path: Path) -> dict[str, Held]:
 
 
 def test_a_damaged_database_is_refused_or_whole_and_never_silently_empty(
-    wards: Wards, tmp_path: Path
+    wards: Wards, tmp_path: Path, tally: Callable[[str, int], None]
 ) -> None:
     ward = wards.take("two schedules")
     ward.open_window()
@@ -191,7 +195,7 @@ def test_a_damaged_database_is_refused_or_whole_and_never_silently_empty(
     assert list(sound) == [ward.source_id]
     whole = ward.database.read_bytes()
     refused, wrong = 0, []
-    for seed in range(600):
+    for seed in range(DAMAGED):
         chance = random.Random(seed)  # noqa: S311 - which damage, nothing more
         data = bytearray(whole)
         DAMAGES[seed % len(DAMAGES)](data, chance)
@@ -211,6 +215,7 @@ def test_a_damaged_database_is_refused_or_whole_and_never_silently_empty(
             wrong.append(seed)
     assert not wrong, f"seeds {wrong} were taken for whole"
     assert refused > 200
+    tally("T9 storage", DAMAGED)
 
 
 def what_decides(held: Held) -> tuple[object, ...]:

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,13 +67,16 @@ def changes(calls: list[str]) -> list[bool]:
     return found
 
 
-def test_nothing_is_changed_before_its_intent_is_on_the_disk(ward: Ward) -> None:
+def test_nothing_is_changed_before_its_intent_is_on_the_disk(
+    ward: Ward, tally: Callable[[str, int], None]
+) -> None:
     ward.open_window()
     found = changes(traced(ward))
     ward.close_window()
     found += changes(traced(ward))
     assert ward.restored
     assert found == [True] * 8  # four each way
+    tally("T8 requests traced", len(found))
 
 
 def test_without_full_syncing_it_would_be(ward: Ward) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -25,7 +25,9 @@ DEATHS = range(1, 40)  # more than there are seams on the way in and out
 
 
 @pytest.mark.parametrize("revision", _OLDER)
-def test_what_an_older_release_began_is_finished(tmp_path: Path, revision: str) -> None:
+def test_what_an_older_release_began_is_finished(
+    tmp_path: Path, revision: str, tally: Callable[[str, int], None]
+) -> None:
     """It died at some seam of the way in or out, and never came back: the new one does."""
     reached = 0
     for seam in DEATHS:
@@ -49,6 +51,7 @@ def test_what_an_older_release_began_is_finished(tmp_path: Path, revision: str) 
         finally:
             world.close()
     assert reached >= 20
+    tally("T13 upgrades", len(DEATHS))
 
 
 def on_disk(world: World, path: Path) -> Path:
@@ -64,7 +67,9 @@ def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
 
 
 @pytest.mark.parametrize("revision", _OLDER)
-def test_an_upgrade_killed_at_any_statement_is_done_or_not_begun(tmp_path: Path, revision: str) -> None:
+def test_an_upgrade_killed_at_any_statement_is_done_or_not_begun(
+    tmp_path: Path, revision: str, tally: Callable[[str, int], None]
+) -> None:
     world = World()
     world.plan([world.ids[0]])
     world.run(2)
@@ -89,6 +94,7 @@ def test_an_upgrade_killed_at_any_statement_is_done_or_not_begun(tmp_path: Path,
                 break
             assert code == -signal.SIGKILL
     assert number > 3
+    tally("T13 upgrades", number)
 
 
 @pytest.fixture

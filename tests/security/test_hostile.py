@@ -99,7 +99,7 @@ CHANGES: list[Callable[[str, random.Random], str]] = [
 ]
 
 
-def test_no_changed_escrow_is_ever_believed(world: World) -> None:
+def test_no_changed_escrow_is_ever_believed(world: World, tally: Callable[[str, int], None]) -> None:
     key = world.ids[0]
     real = a_real_one(world, key)
     assert unseal(real, source_id=key, key=KEY)[0] is Trust.SIGNED
@@ -113,6 +113,7 @@ def test_no_changed_escrow_is_ever_believed(world: World) -> None:
         assert trust is not Trust.SIGNED or json.loads(changed) == json.loads(real), seed
         believed += trust is Trust.SIGNED
     assert believed < FUZZED // 100  # a letter in place of itself
+    tally("T14 hostile input", FUZZED)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,9 @@ _VALUES = (
 )
 
 
-def test_no_configuration_is_more_than_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_configuration_is_more_than_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Callable[[str, int], None]
+) -> None:
     """Half a thousand broken ones, through the command line."""
     monkeypatch.chdir(tmp_path)
     example = (ROOT / "config.example.toml").read_text("utf-8").replace("# ", "").replace("#", "")
@@ -204,6 +207,7 @@ def test_no_configuration_is_more_than_a_sentence(tmp_path: Path, monkeypatch: p
         codes.append(left.value.code)
     assert set(codes) <= {0, 1, 2, 3}
     assert codes.count(2) > CONFIGS // 3
+    tally("T14 hostile input", CONFIGS)
 
 
 # --- The code ---------------------------------------------------------------------------------------------
