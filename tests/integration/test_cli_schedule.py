@@ -762,7 +762,7 @@ def test_no_time_duration_or_repeat_ever_ends_in_a_traceback(
 
 
 def test_a_source_that_isc_does_not_show_wholly_is_told_and_not_just_waited_for(desk: Desk) -> None:
-    """Slack comes without features from this tenant: a window over it would wait for ever, and nobody know."""
+    """Slack comes without features from this tenant: its window would wait for ever unseen."""
     desk.done("start", "Slack", "--for", "1h", "--reason", "patches")
     (action,) = desk.done("plan", *JSON).json["actions"]
     assert (action["source_name"], action["verb"]) == ("Slack", "wait")
