@@ -767,3 +767,5 @@ def test_a_source_that_isc_does_not_show_wholly_is_told_and_not_just_waited_for(
     (action,) = desk.done("plan", *JSON).json["actions"]
     assert (action["source_name"], action["verb"]) == ("Slack", "wait")
     assert "cannot be read" in action["reason"]
+    desk.mmd("reconcile")
+    assert "does not show these, or not wholly, so nothing is done: Slack" in desk.done("status").err
