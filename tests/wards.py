@@ -149,10 +149,12 @@ class Ward:
     # -- what goes wrong
 
     def names(self, call: Call) -> bool:
-        """Whether a request is of this ward's mmd."""
+        """Whether a request is of this ward's mmd, and about its source: others sweep the whole tenant."""
         if call.path == "/oauth/token":
             return self.client_id.encode() in call.body
-        return self.source_id in call.path or self.source_id in call.query.get("filters", "")
+        sender = self.sim.clients.holder(call.headers.get("authorization", ""), now=utcnow())
+        about = call.path + call.query.get("filters", "")
+        return sender == self.client_id and self.source_id in about
 
     def fault(self, action: Action, *, nth: int) -> Rule:
         """Have something go wrong at the nth request of this ward."""
