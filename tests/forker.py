@@ -6,6 +6,7 @@ within milliseconds and hundreds fit into a minute. What it then does is the rea
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -14,30 +15,33 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
 MODULES = (
-    "cli.schedule",
-    "cli.service",
-    "cli.workshop",
-    "daemon",
-    "desk",
-    "isc",
-    "notify",
-    "publish",
-    "store",
+    "mmd.cli.schedule",
+    "mmd.cli.service",
+    "mmd.cli.workshop",
+    "mmd.daemon",
+    "mmd.desk",
+    "mmd.isc",
+    "mmd.notify",
+    "mmd.publish",
+    "mmd.store",
+    # What these import only when they need it.
+    "anyio._backends._asyncio",
+    "certifi",
+    "httpcore",
 )
 
 
 class Forker:
-    """Runs one life after the other; use one per thread."""
+    """Runs one life after the other; one per thread, `borrowed` where it needs no prefix."""
 
     def __init__(self, *prefix: str) -> None:
         """Start the program; `prefix` is what to start it through, such as strace or faketime."""
@@ -56,8 +60,7 @@ class Forker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.alive:  # a test has failed
-            os.kill(self.pid, signal.SIGKILL)
+        self.stop()
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
@@ -96,6 +99,12 @@ class Forker:
         self.alive = False
         return code
 
+    def stop(self) -> None:
+        """End a life that a failed test has left behind."""
+        if self.alive:
+            os.kill(self.pid, signal.SIGKILL)
+            self.end()
+
     def kill(self, number: int) -> Callable[[], None]:
         """Return what sends the present life a signal, once there is one."""
 
@@ -115,30 +124,44 @@ class Forker:
         return int(self._process.stdout.readline())
 
 
+_idle: list[Forker] = []
+
+
+@contextmanager
+def borrowed() -> Iterator[Forker]:
+    """A forker that the next test uses again: each takes most of a second to start."""
+    try:
+        forker = _idle.pop()
+    except IndexError:
+        forker = Forker()
+    try:
+        yield forker
+    finally:
+        forker.stop()
+        _idle.append(forker)
+
+
+@atexit.register
+def _end_the_idle() -> None:
+    for forker in _idle:
+        forker.__exit__()
+
+
 def side_by_side(run: Callable[[Forker, T], None], items: Iterable[T], *, forkers: int = 8) -> None:
     """Run each item with a forker of its own, so many at a time; the first failure is raised."""
-    idle: SimpleQueue[Forker] = SimpleQueue()
 
-    def borrow(item: T) -> None:
-        forker = idle.get()
-        try:
+    def with_its_own(item: T) -> None:
+        with borrowed() as forker:
             run(forker, item)
-        finally:
-            if forker.alive:  # it has failed
-                forker.kill(signal.SIGKILL)()
-                forker.end()
-            idle.put(forker)
 
-    with ExitStack() as stack, ThreadPoolExecutor(forkers) as pool:
-        for _ in range(forkers):
-            idle.put(stack.enter_context(Forker()))
-        list(pool.map(borrow, items))
+    with ThreadPoolExecutor(forkers) as pool:
+        list(pool.map(with_its_own, items))
 
 
 def serve() -> None:
     """Read orders until there are none; answer each with a process id and then an exit code."""
     for module in MODULES:
-        importlib.import_module(f"mmd.{module}")
+        importlib.import_module(module)
     print(0, flush=True)  # noqa: T201 - ready
     for line in sys.stdin:
         order = json.loads(line)

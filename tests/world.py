@@ -460,6 +460,12 @@ class World:
     def reconciler(self) -> Reconciler:
         return self.process.reconciler
 
+    @property
+    def held(self) -> set[str]:
+        """The ids of the sources that are held."""
+        query = "SELECT source_id FROM snapshot WHERE released_at IS NULL"
+        return {row[0] for row in self.memory.raw.execute(query)}
+
     def close(self) -> None:
         self.memory.close()
 
@@ -523,7 +529,7 @@ class World:
         reports = []
         try:
             for _ in range(passes):
-                before = set(self.store.holds.held())
+                before = self.held
                 reports.append(drive(self.reconciler.run(hold_enters=hold_enters)))
                 self.check_released(before)
                 self.clock.pass_by(seconds)
@@ -562,7 +568,7 @@ class World:
         """Run passes, as a healthy process, until every source is what it should be and none is held."""
         for _ in range(passes):
             self.run(seconds=70)
-            if self.store.holds.held():
+            if self.held:
                 continue
             if all(map(self.restored, self.ids)):
                 return True
@@ -677,11 +683,11 @@ class World:
         if repeated:
             self.lost.append(f"{what} was repeated blindly")
 
-    def check_released(self, before: Collection[str]) -> None:
+    def check_released(self, before: set[str]) -> None:
         """Note a source that was let go and is not what it should be, unless a fault was at work."""
         if self.loosely or self.seams.fired:
             return
-        gone = before - self.store.holds.held().keys() & self.tenant.sources.keys()
+        gone = (before - self.held) & self.tenant.sources.keys()
         self.lost += [f"released {key}, which was not back" for key in sorted(gone) if not self.restored(key)]
 
     def verify_journal(self) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _TEXT_LIMIT: Final = 300
 _DEPTH_LIMIT: Final = 32
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 # An hour told by a confused gateway is not obeyed, or a source would stay in maintenance for it.
 _RETRY_AFTER_LIMIT: Final = 300.0
 # The names seen for it in front of ISC; the documents name only the body's trackingId.
@@ -188,7 +189,7 @@ def _attributes(value: Json) -> Mapping[str, Json] | None:
 def _storable(value: Json, depth: int = _DEPTH_LIMIT) -> bool:
     match value:
         case str():
-            return not any("\ud800" <= character <= "\udfff" for character in value)
+            return value.isascii() or not _SURROGATE.search(value)
         case list():
             return depth > 0 and all(_storable(item, depth - 1) for item in value)
         case dict():

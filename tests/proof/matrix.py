@@ -131,11 +131,11 @@ def next_life(world: World, phase: Phase, shape: Shape, loss: str, later: str) -
         assert world.recover()
     if later == "window open":
         world.run(2, seconds=70)
-        for key in world.store.holds.held():
+        for key in world.held:
             assert not world.tenant.schedules[key], "held and wanted, and not in maintenance"
             assert None not in world.copies(key), "held, and kept once"
         if loss != "database" or phase.recovers:
-            assert set(world.store.holds.held()) == set(world.ids), "wanted, and not held"
+            assert world.held == set(world.ids), "wanted, and not held"
         world.clock.pass_by(2 * LASTING)
     at_peace(world)
 
@@ -146,29 +146,42 @@ def at_peace(world: World) -> None:
     assert not world.lost, world.lost
     differing = [world.differs(key) for key in world.ids if not world.restored(key)]
     assert not differing, differing
-    assert settled, f"still held: {sorted(world.store.holds.held())}"
+    assert settled, f"still held: {sorted(world.held)}"
     writes = world.writes
     world.run()
     assert world.writes == writes, "not quiet"
 
 
 def one_fault(
-    world: World, state: State, phase: Phase, shape: Shape, fault: Fault, loss: str, later: str
-) -> bool:
-    """One run; tell whether the fault happened at all."""
+    world: World,
+    state: State,
+    phase: Phase,
+    shape: Shape,
+    fault: Fault,
+    variants: Sequence[tuple[str, str]],
+) -> int:
+    """A life with a fault, then each of the losses and times after it. Return how many: 0, no fault."""
     world.load(state)
     if not first_life(world, phase, [fault]):
-        return False
-    world.seams.faults = []
-    if fault.kind.startswith("die") or loss != "nothing":
-        world.begin()
-    lose(world, loss)
-    try:
-        next_life(world, phase, shape, loss, later)
-    except AssertionError as error:
-        said = f"{shape}, {phase.name}, {fault.kind} seam {fault.at}, lost: {loss}, then {later}"
-        raise AssertionError(f"{said}: {error}\n{world.seams.trace}") from error
-    return True
+        return 0
+    left, begun = world.save(), False
+    for loss, later in variants:
+        ended = fault.kind.startswith("die") or loss != "nothing"
+        if begun and ended:
+            world.load(left)
+        elif begun:  # the process goes on, and what it knows is in no state
+            world.load(state)
+            first_life(world, phase, [fault])
+        begun, world.seams.faults = True, []
+        if ended:
+            world.begin()
+        lose(world, loss)
+        try:
+            next_life(world, phase, shape, loss, later)
+        except AssertionError as error:
+            said = f"{shape}, {phase.name}, {fault.kind} seam {fault.at}, lost: {loss}, then {later}"
+            raise AssertionError(f"{said}: {error}\n{world.seams.trace}") from error
+    return len(variants)
 
 
 def crashes(phase: Phase, shape: Shape, *, turns: int | None = None) -> int:
@@ -176,14 +189,12 @@ def crashes(phase: Phase, shape: Shape, *, turns: int | None = None) -> int:
     variants, runs, turn = list(product(phase.losses, LATERS)), 0, shape.number
     with starting(phase, shape) as (world, state):
         for seam in count(1):
-            fired = False
+            fired = 0
             for kind in KINDS:
-                for step in range(turns or len(variants)):
-                    loss, later = variants[(turn + step) % len(variants)]
-                    happened = one_fault(world, state, phase, shape, Fault(seam, kind), loss, later)
-                    fired |= happened
-                    runs += happened
-                turn += turns or 1
+                chosen = [variants[(turn + step) % len(variants)] for step in range(turns or len(variants))]
+                turn += len(chosen)
+                fired += one_fault(world, state, phase, shape, Fault(seam, kind), chosen)
+            runs += fired
             if not fired:
                 assert seam > 5, "the loop did not go through the phase"
                 return runs

@@ -255,7 +255,7 @@ class Life(RuleBasedStateMachine):
         assert self.it.recover()  # what an old copy or a backup brought back, a person asks for
         self.it.settle()
         differing = [text for key in self.it.ids if (text := self.it.differs(key))]
-        held = set(self.it.store.holds.held()) & set(self.it.ids)
+        held = self.it.held & set(self.it.ids)
         reports = self.it.run()
         writes = [o for report in reports for o in report.outcomes if o.action.verb in WRITES]
         lost, whole = self.it.lost, self.it.verify_journal()

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from forker import Forker
+from forker import borrowed
 from wards import Wards, tenant
 
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ PEAK = 150  # MiB
 
 
 def test_ten_thousand_sources_are_swept_page_by_page_in_little_memory(tmp_path: Path) -> None:
-    with tenant(SOURCES) as sim, Forker() as forker:
+    with tenant(SOURCES) as sim, borrowed() as forker:
         ward = Wards(sim, tmp_path).take("two schedules")
         ward.open_window()
         ward.start(forker, "run")

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from forker import Forker, side_by_side
+from forker import Forker, borrowed, side_by_side
 from wards import KINDS, SECRET, Wards, tenant, until
 
 from mmd.simulator import Switches, faults
@@ -96,7 +96,7 @@ def test_the_configuration_goes_while_a_window_is_open(wards: Wards) -> None:
     """Windows are in the database: who is at work goes on, and a new start says what is missing."""
     ward = wards.take(SHAPE)
     ward.open_window()
-    with Forker() as forker:
+    with borrowed() as forker:
         ward.start(forker, "run")
         ward.wait(lambda: ward.in_maintenance)
         kept = ward.config.rename(ward.folder / "mmd.toml.gone")
@@ -118,7 +118,7 @@ def test_the_secret_is_replaced_while_a_source_is_held(wards: Wards) -> None:
     file.chmod(0o600)
     ward.configure(client_secret_file=str(file))
     ward.open_window()
-    with Forker() as forker:
+    with borrowed() as forker:
         forker.begin(*ward.arguments("run"), log=ward.log, environment={})
         ward.wait(lambda: ward.in_maintenance)
         ward.sim.clients.secrets[ward.client_id] = "another-secret"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from forker import Forker, side_by_side
+from forker import Forker, borrowed, side_by_side
 from wards import KINDS, Wards, tenant, until
 
 from mmd.errors import MmdError
@@ -58,7 +58,7 @@ def test_a_disk_that_fills_up_in_the_window_keeps_no_source_from_being_restored(
     wards: Wards, tmp_path: Path
 ) -> None:
     ward = wards.take("two schedules")
-    with small_disk(tmp_path / "disk") as disk, Forker() as forker:
+    with small_disk(tmp_path / "disk") as disk, borrowed() as forker:
         ward.move(disk)
         ward.open_window(timedelta(seconds=6))
         ward.start(forker, "run")
@@ -115,7 +115,7 @@ def test_a_disk_that_ends_at_any_write_costs_nothing(
 @needs_mount
 def test_a_disk_that_is_read_only_is_said_and_nothing_is_entered(wards: Wards, tmp_path: Path) -> None:
     ward = wards.take("two schedules")
-    with small_disk(tmp_path / "disk") as disk, Forker() as forker:
+    with small_disk(tmp_path / "disk") as disk, borrowed() as forker:
         ward.move(disk)
         ward.open_window()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
@@ -140,13 +140,13 @@ def locked(database: Path) -> Iterator[None]:
 
 def test_a_database_that_is_locked_is_waited_for_without_a_change(wards: Wards) -> None:
     ward = wards.take("two schedules")
-    with Forker() as forker:
+    with borrowed() as forker:
         ward.open_window(after=timedelta(seconds=3))
         ward.start(forker, "run")
         ward.wait(lambda: '"pass.done"' in ward.told())
         with locked(ward.database):
             ward.wait(lambda: "is locked by another program" in ward.told())
-            with Forker() as second:
+            with borrowed() as second:
                 assert ward.live(second, "reconcile") == 4
             assert not ward.changes
         ward.wait(lambda: ward.in_maintenance)
@@ -226,7 +226,7 @@ def what_decides(held: Held) -> tuple[object, ...]:
 def test_what_is_no_database_is_said_and_never_filled(wards: Wards, content: bytes) -> None:
     ward = wards.take("two schedules")
     ward.database.write_bytes(content)
-    with Forker() as forker:
+    with borrowed() as forker:
         for command in ("run", "reconcile"):
             assert ward.live(forker, command) == 1
     assert ward.database.read_bytes() == content

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from forker import Forker
+from forker import borrowed
 from migrating import make, older
 from wards import KINDS, Ward, Wards, tenant
 from world import Fault, World, for_memory
@@ -77,7 +77,7 @@ def test_an_upgrade_killed_at_any_statement_is_done_or_not_begun(
     older(on_disk(world, tmp_path / "new.db"), template, revision)
     world.close()
     before = rows(template)
-    with Forker() as forker:
+    with borrowed() as forker:
         for number in count(1):
             path = Path(shutil.copy(template, tmp_path / f"{number}.db"))
             log = tmp_path / "log"
@@ -110,7 +110,7 @@ def test_the_daemon_upgrades_and_finishes(ward: Ward, tmp_path: Path) -> None:
     old = tmp_path / "old.db"
     older(ward.database, old, _OLDER[0])
     shutil.move(old, ward.database)
-    with Forker() as forker:
+    with borrowed() as forker:
         assert ward.live(forker, "reconcile") == 2  # a command does not upgrade by itself
         assert "mmd db upgrade" in ward.told()
         assert ward.live(forker, "db", "upgrade") == 0
@@ -126,7 +126,7 @@ def test_an_older_release_refuses_a_newer_database_and_leaves_it_alone(ward: War
     with closing(sqlite3.connect(ward.database)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     before = ward.database.read_bytes()
-    with Forker() as forker:
+    with borrowed() as forker:
         for words in (("run",), ("reconcile",), ("status",), ("schedule", "list"), ("db", "upgrade")):
             assert ward.live(forker, *words) == 2
     assert ward.told().count("was written by a newer mmd") == 5

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from forker import Forker
+from forker import Forker, borrowed
 from wards import KINDS, SECRET, Ward, Wards, tenant
 
 from mmd.simulator import faults
@@ -74,7 +74,7 @@ def leaks(ward: Ward) -> list[str]:
 
 def test_no_secret_is_in_anything_that_is_written_or_said(ward: Ward) -> None:
     ward.open_window()
-    with Forker() as forker:
+    with borrowed() as forker:
         ward.start(forker, "run")
         ward.wait(lambda: ward.in_maintenance)
         command = Path(f"/proc/{forker.pid}/cmdline").read_bytes()
@@ -114,7 +114,7 @@ def _echo(_reply: Reply) -> Reply:
 def test_no_secret_is_in_what_is_said_of_a_failure(ward: Ward, rule: Rule) -> None:
     ward.open_window()
     ward.sim.faults.append(rule)
-    with Forker() as forker:
+    with borrowed() as forker:
         for words in (("reconcile",), ("doctor",)):
             forker.begin(
                 *ward.arguments(*words), log=ward.log, environment={**ward.environment, "MMD_DEBUG": "1"}
