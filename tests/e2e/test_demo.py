@@ -28,8 +28,10 @@ PATIENCE = 30.0  # seconds; the contract's limit for the whole demo
 def _started(home: Path) -> subprocess.Popen[str]:
     """The demo, with all that it writes below `home`, and a configuration in its way that it must not use."""
     theirs = {"TMPDIR": str(home), "MMD_CONFIG": "/none", "MMD_TENANT__NAME": "acme"}
+    # What runs the tests in the background may have it ignore SIGINT and SIGHUP, and children inherit that.
+    listening = ("env", "--default-signal=INT,HUP")
     return subprocess.Popen(
-        [sys.executable, "-m", "mmd", "demo"],
+        [*listening, sys.executable, "-m", "mmd", "demo"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
