@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, product
 
 import pytest
 from matrix import LASTING, PHASES, Phase, at_peace, first_life, starting
@@ -52,15 +52,12 @@ def dies_again(world: World, left: State, shape: Shape, phase: Phase, fault: Fau
     return True
 
 
-@pytest.mark.parametrize("later", [False, True], ids=["open", "over"])
 @pytest.mark.parametrize("shape", TWELVE, ids=str)
 @pytest.mark.parametrize("phase", THREE, ids=lambda phase: phase.name)
-def test_every_pair_of_deaths(
-    phase: Phase, shape: Shape, *, later: bool, tally: Callable[[str, int], None]
-) -> None:
+def test_every_pair_of_deaths(phase: Phase, shape: Shape, tally: Callable[[str, int], None]) -> None:
     runs = 0
     with starting(phase, shape) as (world, state):
-        for first, kind, left in deaths(world, state, phase):
+        for (first, kind, left), later in product(deaths(world, state, phase), (False, True)):
             for second in count(1):
                 if not ALL and second < LONGEST and (first * 5 + second + shape.number) % SAMPLE:
                     continue
