@@ -11,6 +11,7 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import tomllib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -97,7 +98,7 @@ async def examine(app: App, clock: Callable[[], datetime]) -> AsyncIterator[Chec
         yield failed("configuration", error)
         yield skipped("all else", "needs a configuration")
         return
-    yield ok("configuration", str(loaded.path))
+    yield configuration(loaded)
     for check in database(loaded):
         yield check
     credentials = _credentials(loaded)
@@ -111,6 +112,16 @@ async def examine(app: App, clock: Callable[[], datetime]) -> AsyncIterator[Chec
     yield alerts(loaded.alerts.urls)
     for check in service(app, clock()):
         yield check
+
+
+def configuration(loaded: config.Config) -> Check:
+    """The file, and whether everybody may read the channels' URLs in it, which carry passwords."""
+    mode = loaded.path.stat().st_mode & 0o777
+    written = tomllib.loads(loaded.path.read_text()).get("alerts", {})
+    if mode & 0o007 and (written.get("urls") or written.get("heartbeat_url")):
+        said = f"everybody may read the URLs of [alerts] in {loaded.path} (mode {mode:04o})"
+        return warning("configuration", said, f"they carry passwords: chmod 640 {loaded.path}")
+    return ok("configuration", str(loaded.path))
 
 
 def versions() -> Check:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 FORMATS: Final = ("table", "json", "csv", "id")
 _GAP: Final = "  "
+# Columns of a cell: on a terminal that the rows do not fit into, and elsewhere.
 _WIDEST: Final = 48
+_LONGEST: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def emit(form: str, data: Mapping[str, Any], table: Table, *, empty: str = "") -
             for name in table.ids:
                 click.echo(printable(name))
         case _:
-            click.echo(as_table(table), nl=False)
+            click.echo(as_table(table, _columns()), nl=False)
             if empty and not table.rows:
                 say(empty)
 
@@ -76,18 +80,26 @@ def instant(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def as_table(table: Table) -> str:
-    """Return aligned columns; nothing at all where there are no rows."""
+def as_table(table: Table, columns: float = inf) -> str:
+    """Return aligned columns, long cells cut where rows are wider than `columns`; nothing without rows."""
     if not table.rows:
         return ""
     rows = [tuple(printable(text) for text in row) for row in (table.headings, *table.rows)]
     last = len(table.headings) - 1
-    widths = [min(max(width(row[column]) for row in rows), _WIDEST) for column in range(last + 1)]
+    needed = [max(width(row[column]) for row in rows) for column in range(last + 1)]
+    widest = _WIDEST if sum(needed) + last * len(_GAP) > columns else _LONGEST
     lines = []
     for row in rows:
-        cells = [fitted(text, columns) for text, columns in zip(row[:last], widths[:last], strict=True)]
+        cells = [
+            fitted(text, min(wide, widest)) for text, wide in zip(row[:last], needed[:last], strict=True)
+        ]
         lines.append(_GAP.join([*cells, row[last]]).rstrip())
     return "\n".join(lines) + "\n"
+
+
+def _columns() -> float:
+    """How wide the terminal is; a file or a pipe is as wide as it has to be."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else inf
 
 
 def as_csv(table: Table) -> str:

@@ -75,8 +75,10 @@ def _period(app: App, since: str | None, until: str | None) -> tuple[datetime, d
         begin = parse_instant(since, zone=app.zone, now=app.now).at
     if end > app.now:
         raise Refused("--until is still to come", hint='a report is about the past: "2026-12-01 22:00"')
+    if begin >= app.now:
+        raise Refused("--since is still to come", hint='name its date: "2026-12-01 22:00"')
     if begin >= end:
-        raise Refused("--since is not before the end of the period", hint="name its date too")
+        raise Refused("--since is not before the end of the period", hint="--until ends it; else it is now")
     return begin, end
 
 

@@ -46,8 +46,15 @@ def status(app: App, source: tuple[str, ...], form: str) -> None:
         if source and store.exists:
             states = _chosen(source, states, on_file)
     data = {"daemon": daemon, "sources": [item.view for item in states]}
-    emit(form, data, _table(states, app), empty="nothing is planned, and nothing is in maintenance")
+    emit(form, data, _table(states, app), empty=_empty(app, exists=store.exists))
     _tell(daemon, states)
+
+
+def _empty(app: App, *, exists: bool) -> str:
+    """Say what no row means: a database that is not there knows nothing of the tenant."""
+    if exists:
+        return "nothing is planned, and nothing is in maintenance"
+    return f"nothing was ever planned here: there is no database at {app.config.database.file} yet"
 
 
 def _on_file(store: Store, now: datetime, *, everything: bool) -> OnFile:

@@ -38,7 +38,7 @@ _KINDS: Final[Mapping[int, tuple[type[TenantError], str, str]]] = {
     # The one redirection that may come after the request was carried out.
     HTTPStatus.SEE_OTHER: (Unknown, "redirects", _REDIRECT_HINT),
     HTTPStatus.NOT_FOUND: (Missing, "has no object for", ""),
-    HTTPStatus.UNAUTHORIZED: (Denied, "does not accept the token for", _EXPIRED_HINT),
+    HTTPStatus.UNAUTHORIZED: (Denied, "does not accept the credentials for", _EXPIRED_HINT),
     HTTPStatus.FORBIDDEN: (Denied, "does not allow", _RIGHTS_HINT),
     HTTPStatus.REQUEST_TIMEOUT: (Unknown, "gave up", ""),
     HTTPStatus.TOO_MANY_REQUESTS: (

@@ -267,6 +267,19 @@ def test_no_output_of_doctor_holds_the_secret_or_an_alert_url(mmd: Cli, simulato
         assert "hunter2" not in ran.out + ran.err
 
 
+def test_doctor_warns_of_a_configuration_with_urls_that_everybody_may_read(
+    mmd: Cli, simulator: Simulator, tmp_path: Path
+) -> None:
+    _configured(mmd, simulator, alerts={"heartbeat_url": "https://ping.example/hunter2"})
+    (tmp_path / "mmd.toml").chmod(0o640)
+    assert mmd("doctor", "-o", "json").checks["configuration"]["status"] == "ok"
+    (tmp_path / "mmd.toml").chmod(0o644)
+    found = mmd("doctor", "-o", "json").checks["configuration"]
+    assert found["status"] == "warning"
+    assert "(mode 0644)" in found["detail"]
+    assert "hunter2" not in str(found)
+
+
 def _damage(path: Path) -> None:
     path.write_bytes(b"no database, and long enough to be looked at " * 100)
 

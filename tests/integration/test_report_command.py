@@ -195,6 +195,7 @@ def test_csv_is_about_now_whatever_the_period(office: Office) -> None:
         ("--until", "+1h"),
         ("--since", "2026-01-02 00:00", "--until", "2026-01-01 00:00"),
         ("--since", "2026-01-01 00:00", "--until", "2026-01-01 00:00"),
+        ("--since", "2100-01-01 00:00"),
         ("--since", "yesterday"),
         ("--since", "01/02/2026"),
     ],
