@@ -36,6 +36,7 @@ CRON_KEYS: Final[Mapping[str, str]] = {
 OWN_KEYS: Final = (*CRON_KEYS.values(), MARKER)
 # Every key of connectorAttributes that mmd may ever write.
 TOUCHED_KEYS: Final = (*FLAGS, *OWN_KEYS, ESCROW)
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 # docs/isc.md §4: what lets ISC write to the target; the rest says how to read it.
 PROVISIONING_FEATURES: Final = frozenset(
@@ -313,7 +314,7 @@ def _shown(values: Mapping[str, Json] | Mapping[str, str], key: str) -> str:
 
 def canonical(value: Json) -> str:
     """Return the one JSON text of a value: sorted keys, no white space; equal texts mean equal JSON."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _CANONICAL.encode(value)
 
 
 def alike(one: Json, other: Json) -> bool:

@@ -49,7 +49,7 @@ class Findings:
         with self._database.write() as connection:
             _clear(connection, gone, now)
             for item in new:
-                connection.execute(finding.insert().values(**_row(item), seen_at=now))
+                connection.execute(finding.insert(), {**_row(item), "seen_at": now})
             for item in same:
                 connection.execute(
                     finding.update()

@@ -38,8 +38,16 @@ _OPENED: Final[dict[str, object]] = {
 }
 # Asked at every pass, and built once: building them takes longer than running them.
 _OPEN: Final = sa.select(snapshot).where(snapshot.c.released_at.is_(None))
+_OPEN_OF: Final = _OPEN.where(snapshot.c.source_id == sa.bindparam("source"))
+_ONE: Final = sa.select(snapshot).where(snapshot.c.id == sa.bindparam("which"))
 _DUE: Final = sa.select(snapshot).where(snapshot.c.watch_at <= sa.bindparam("now"))
 _NEXT: Final = sa.select(sa.func.min(snapshot.c.watch_at)).where(snapshot.c.watch_at > sa.bindparam("after"))
+_RELEASED: Final = (
+    sa.select(snapshot)
+    .where(snapshot.c.released_at >= sa.bindparam("since"))
+    .where(snapshot.c.source_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(snapshot.c.released_at)
+)
 _CHANGE: Final = snapshot.update().where(snapshot.c.id == sa.bindparam("which"))
 
 
@@ -58,7 +66,7 @@ class Holds:
         row = _row(held)
         try:
             with self._database.write() as connection:
-                connection.execute(snapshot.insert().values(**row))
+                connection.execute(snapshot.insert(), row)
                 append(connection, entry)
         except sa.exc.IntegrityError as error:
             raise Conflict(f"{held.snapshot.source_name} is held already") from error
@@ -70,7 +78,7 @@ class Holds:
     def verified(self, snapshot_id: str, *, is_so: bool) -> None:
         """Note whether the source is wholly in maintenance, as mmd left it."""
         with self._database.write() as connection:
-            connection.execute(_CHANGE.values(verified=int(is_so)), {"which": snapshot_id})
+            connection.execute(_CHANGE, {"which": snapshot_id, "verified": int(is_so)})
 
     def wrote(self, snapshot_id: str, at: datetime, entry: Entry) -> None:
         """Note ISC's `modified` after a write of ours, with the write's outcome."""
@@ -103,12 +111,12 @@ class Holds:
         Raises:
             Damaged: a row is not what was written.
         """
-        query = _OPEN if source_id is None else _OPEN.where(snapshot.c.source_id == source_id)
-        return {row["source_id"]: _held(row) for row in self._rows(query)}
+        rows = self._rows(_OPEN) if source_id is None else self._rows(_OPEN_OF, {"source": source_id})
+        return {row["source_id"]: _held(row) for row in rows}
 
     def find(self, snapshot_id: str) -> Held | None:
         """Return a snapshot by its id, open or released, or None."""
-        rows = self._rows(sa.select(snapshot).where(snapshot.c.id == snapshot_id))
+        rows = self._rows(_ONE, {"which": snapshot_id})
         return _held(rows[0]) if rows else None
 
     def to_watch(self, now: datetime) -> dict[str, tuple[Held, datetime]]:
@@ -124,13 +132,8 @@ class Holds:
 
     def last_released(self, source_ids: Collection[str], since: datetime) -> dict[str, Held]:
         """Return the newest snapshot released since an instant, by source."""
-        query = (
-            sa.select(snapshot)
-            .where(snapshot.c.released_at >= since)
-            .where(snapshot.c.source_id.in_(list(source_ids)[:500]))
-            .order_by(snapshot.c.released_at)
-        )
-        return {row["source_id"]: _held(row) for row in self._rows(query)}
+        rows = self._rows(_RELEASED, {"since": since, "ids": list(source_ids)[:500]})
+        return {row["source_id"]: _held(row) for row in rows}
 
     def history(self, source_id: str) -> list[tuple[Held, datetime | None]]:
         """Return every snapshot of a source, oldest first, each with its release if it has one."""
@@ -149,7 +152,7 @@ class Holds:
 
     def _is_whole(self, snapshot_id: str) -> bool:
         try:
-            for row in self._rows(sa.select(snapshot).where(snapshot.c.id == snapshot_id)):
+            for row in self._rows(_ONE, {"which": snapshot_id}):
                 _held(row)
         except (Damaged, ValueError, KeyError, TypeError, AttributeError):
             return False

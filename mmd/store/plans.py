@@ -29,6 +29,7 @@ _ID_LENGTH: Final = 6
 _ZONES: Final = timedelta(days=1)  # no zone's clock is further from UTC's than this
 _NO_VALUES: Final[Mapping[str, object]] = {}
 # Asked at every pass, and built once: building them takes longer than running them.
+_ONE: Final = sa.select(window).where(window.c.id == sa.bindparam("which"))
 _ALIVE: Final = sa.select(window).where(
     sa.or_(window.c.over_at.is_(None), window.c.over_at > sa.bindparam("after"))
 )
@@ -59,6 +60,13 @@ _EXEMPTIONS: Final = sa.select(exemption).where(
     exemption.c.window_id.in_(sa.bindparam("ids", expanding=True))
 )
 
+_INSERT: Final = insert_or(occurrence)
+_KEEP: Final = _INSERT.on_conflict_do_nothing()
+_PUT: Final = _INSERT.on_conflict_do_update(
+    index_elements=["window_id", "key"],
+    set_={name: _INSERT.excluded[name] for name in ("opens_at", "closes_at", "skipped")},
+)
+
 
 def new_id() -> str:
     """Return a short random id for a window."""
@@ -74,7 +82,7 @@ class Plans:
     def add(self, planned: Window, entry: Entry) -> None:
         """Put a new window on file."""
         with self._database.write() as connection:
-            connection.execute(window.insert().values(**_window_row(planned)))
+            connection.execute(window.insert(), _window_row(planned))
             connection.execute(window_source.insert(), _source_rows(planned))
             _record(connection, planned.recorded)
             append(connection, entry)
@@ -92,14 +100,12 @@ class Plans:
     def record(self, begun: Sequence[Occurrence], entries: Sequence[Entry]) -> None:
         """Put occurrences that have begun on file; those already there stay as they are."""
         with self._database.write() as connection:
-            for item in begun:
-                insertion = insert_or(occurrence).values(**_occurrence_row(item))
-                connection.execute(insertion.on_conflict_do_nothing())
+            connection.execute(_KEEP, [_occurrence_row(item) for item in begun])
             append(connection, *entries)
 
     def get(self, window_id: str) -> Window | None:
         """Return one window, or None."""
-        found = self._load(sa.select(window).where(window.c.id == window_id))
+        found = self._load(_ONE, {"which": window_id})
         return found[0] if found else None
 
     def current(
@@ -212,11 +218,9 @@ def _alive(after: datetime | None, before: datetime | None) -> tuple[sa.Select[A
 
 
 def _record(connection: sa.Connection, recorded: Iterable[Occurrence]) -> None:
-    for item in recorded:
-        row = _occurrence_row(item)
-        insertion = insert_or(occurrence).values(**row)
-        changed = {name: row[name] for name in ("opens_at", "closes_at", "skipped")}
-        connection.execute(insertion.on_conflict_do_update(index_elements=["window_id", "key"], set_=changed))
+    rows = [_occurrence_row(item) for item in recorded]
+    if rows:
+        connection.execute(_PUT, rows)
 
 
 def _window_row(planned: Window) -> dict[str, object]:

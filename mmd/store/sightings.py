@@ -32,6 +32,14 @@ _SAVE: Final = _INSERT.on_conflict_do_update(
         if column.name != "source_id"
     },
 )
+_FAIL: Final = _INSERT.on_conflict_do_update(
+    index_elements=["source_id"],
+    set_={
+        "posture": _INSERT.excluded.posture,
+        "failed_at": sa.func.coalesce(observation.c.failed_at, _INSERT.excluded.failed_at),
+        "failure": _INSERT.excluded.failure,
+    },
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,16 +109,8 @@ class Sightings:
         ]
         if not rows:
             return
-        insertion = insert_or(observation)
-        changed = {
-            "posture": Posture.UNKNOWN.value,
-            "failed_at": sa.func.coalesce(observation.c.failed_at, insertion.excluded.failed_at),
-            "failure": reason,
-        }
         with self._database.write() as connection:
-            connection.execute(
-                insertion.on_conflict_do_update(index_elements=["source_id"], set_=changed), rows
-            )
+            connection.execute(_FAIL, rows)
 
     def all(self, source_ids: Collection[str] | None = None) -> dict[str, Sighting]:
         """Return the last sightings by source id, of all sources or of some."""

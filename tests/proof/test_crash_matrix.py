@@ -21,7 +21,7 @@ from mmd.store.database import migrate
 
 pytestmark = pytest.mark.slow
 # How many of the losses and times a shape sees at each seam, in turn: the first ones more.
-TURNS = {4: 4, 16: 2, len(SHAPES): 1}
+TURNS = {3: 4, 16: 2, len(SHAPES): 1}
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
