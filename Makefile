@@ -10,7 +10,7 @@ LOCK = $(VENV)/lock/bin/pip-compile --quiet --generate-hashes --no-strip-extras 
 	--no-emit-find-links --no-emit-trusted-host --no-emit-options
 RUNTIME := pyproject.toml requirements/build.in
 
-.PHONY: demo test check soak test-systemd lint format bench audit sbom lock clean
+.PHONY: demo test again check soak test-systemd lint format bench audit sbom lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/run.stamp  ## a simulated tenant, a window from start to proven restore, a report
@@ -18,8 +18,12 @@ demo: $(VENV)/run.stamp  ## a simulated tenant, a window from start to proven re
 
 # One more than there are processors: many tests wait for processes and clocks.
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
-test: $(VENV)/dev.stamp  ## every test, and how many of each kind; a quarter of an hour on two processors
+test: $(VENV)/dev.stamp  ## every test, and how many of each kind; under a quarter of an hour on two processors
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+RUNS ?= 20
+again: $(VENV)/dev.stamp  ## make test so many times in a row, up to the first failure: is it always green?
+	@for run in $$(seq $(RUNS)); do echo "run $$run of $(RUNS)"; $(MAKE) --no-print-directory test || exit; done
 
 check: lint  ## what to run before each commit; under a minute
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow"
