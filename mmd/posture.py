@@ -36,7 +36,6 @@ CRON_KEYS: Final[Mapping[str, str]] = {
 OWN_KEYS: Final = (*CRON_KEYS.values(), MARKER)
 # Every key of connectorAttributes that mmd may ever write.
 TOUCHED_KEYS: Final = (*FLAGS, *OWN_KEYS, ESCROW)
-_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 # docs/isc.md §4: what lets ISC write to the target; the rest says how to read it.
 PROVISIONING_FEATURES: Final = frozenset(
@@ -310,6 +309,9 @@ def _signed(before: tuple[str, ...], after: tuple[str, ...]) -> str:
 
 def _shown(values: Mapping[str, Json] | Mapping[str, str], key: str) -> str:
     return canonical(values[key]) if key in values else "absent"
+
+
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def canonical(value: Json) -> str:

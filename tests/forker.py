@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -41,7 +41,7 @@ MODULES = (
 
 
 class Forker:
-    """Runs one life after the other; one per thread, `borrowed` where it needs no prefix."""
+    """Runs one life after the other. Use one per thread; `borrowed` gives one that is running already."""
 
     def __init__(self, *prefix: str) -> None:
         """Start the program; `prefix` is what to start it through, such as strace or faketime."""
@@ -60,6 +60,10 @@ class Forker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the program, and a life that is left."""
         self.stop()
         assert self._process.stdin is not None
         self._process.stdin.close()
@@ -100,9 +104,10 @@ class Forker:
         return code
 
     def stop(self) -> None:
-        """End a life that a failed test has left behind."""
+        """End a life that a failed test has left behind, if it has not ended by itself."""
         if self.alive:
-            os.kill(self.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
             self.end()
 
     def kill(self, number: int) -> Callable[[], None]:
@@ -129,7 +134,7 @@ _idle: list[Forker] = []
 
 @contextmanager
 def borrowed() -> Iterator[Forker]:
-    """A forker that the next test uses again: each takes most of a second to start."""
+    """A forker that the next test uses again: each takes most of a second to start, and some 60 MB."""
     try:
         forker = _idle.pop()
     except IndexError:
@@ -144,7 +149,7 @@ def borrowed() -> Iterator[Forker]:
 @atexit.register
 def _end_the_idle() -> None:
     for forker in _idle:
-        forker.__exit__()
+        forker.close()
 
 
 def side_by_side(run: Callable[[Forker, T], None], items: Iterable[T], *, forkers: int = 8) -> None:

@@ -149,10 +149,10 @@ class Ward:
     # -- what goes wrong
 
     def names(self, call: Call) -> bool:
-        """Whether a request is of this ward's mmd, and about its source: others sweep the whole tenant."""
+        """Whether this ward's mmd asks for a token, or about its source; others sweep the whole tenant."""
         if call.path == "/oauth/token":
             return self.client_id.encode() in call.body
-        sender = self.sim.clients.holder(call.headers.get("authorization", ""), now=utcnow())
+        sender = self.sim.clients.holder(call.headers.get("authorization", ""), now=self.sim.tenant.clock())
         about = call.path + call.query.get("filters", "")
         return sender == self.client_id and self.source_id in about
 

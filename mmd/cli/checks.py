@@ -11,7 +11,6 @@ import shutil
 import socket
 import sqlite3
 import subprocess
-import tomllib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -115,12 +114,12 @@ async def examine(app: App, clock: Callable[[], datetime]) -> AsyncIterator[Chec
 
 
 def configuration(loaded: config.Config) -> Check:
-    """The file, and whether everybody may read the channels' URLs in it, which carry passwords."""
+    """The file, and whether others may read the channels' URLs in it, which carry passwords."""
     mode = loaded.path.stat().st_mode & 0o777
-    written = tomllib.loads(loaded.path.read_text()).get("alerts", {})
-    if mode & 0o007 and (written.get("urls") or written.get("heartbeat_url")):
-        said = f"everybody may read the URLs of [alerts] in {loaded.path} (mode {mode:04o})"
-        return warning("configuration", said, f"they carry passwords: chmod 640 {loaded.path}")
+    in_file = loaded.alerts.heartbeat_url.reveal() and "MMD_ALERTS__HEARTBEAT_URL" not in os.environ
+    if mode & 0o044 and (loaded.alerts.urls or in_file):
+        said = f"others may read the URLs of [alerts] in {loaded.path} (mode {mode:04o})"
+        return warning("configuration", said, f"they carry passwords: chmod 600 {loaded.path}")
     return ok("configuration", str(loaded.path))
 
 

@@ -81,7 +81,10 @@ def instant(value: datetime) -> str:
 
 
 def as_table(table: Table, columns: float = inf) -> str:
-    """Return aligned columns, long cells cut where rows are wider than `columns`; nothing without rows."""
+    """Return aligned columns; nothing at all where there are no rows.
+
+    Cells but the last of a row are cut: at 48 columns where rows are wider than `columns`, else at 300.
+    """
     if not table.rows:
         return ""
     rows = [tuple(printable(text) for text in row) for row in (table.headings, *table.rows)]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mmd.publish import Listing
     from mmd.report import Report
 
+_PAST = 'a report is about the past: "2026-12-01 22:00"'
+
 
 @config_option
 @click.command(name="report")
@@ -74,11 +76,11 @@ def _period(app: App, since: str | None, until: str | None) -> tuple[datetime, d
     if since is not None:
         begin = parse_instant(since, zone=app.zone, now=app.now).at
     if end > app.now:
-        raise Refused("--until is still to come", hint='a report is about the past: "2026-12-01 22:00"')
+        raise Refused("--until is still to come", hint=_PAST)
     if begin >= app.now:
-        raise Refused("--since is still to come", hint='name its date: "2026-12-01 22:00"')
+        raise Refused("--since is still to come", hint=_PAST)
     if begin >= end:
-        raise Refused("--since is not before the end of the period", hint="--until ends it; else it is now")
+        raise Refused("--since is not before --until", hint="name the date of both")
     return begin, end
 
 

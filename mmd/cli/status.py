@@ -51,10 +51,11 @@ def status(app: App, source: tuple[str, ...], form: str) -> None:
 
 
 def _empty(app: App, *, exists: bool) -> str:
-    """Say what no row means: a database that is not there knows nothing of the tenant."""
+    """Say what no row means: where there is no database, nothing is known, and it may have been lost."""
     if exists:
         return "nothing is planned, and nothing is in maintenance"
-    return f"nothing was ever planned here: there is no database at {app.config.database.file} yet"
+    file = app.config.database.file
+    return f"there is no database at {file}: the first window makes one; `mmd recover` rebuilds a lost one"
 
 
 def _on_file(store: Store, now: datetime, *, everything: bool) -> OnFile:

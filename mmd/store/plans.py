@@ -60,6 +60,7 @@ _EXEMPTIONS: Final = sa.select(exemption).where(
     exemption.c.window_id.in_(sa.bindparam("ids", expanding=True))
 )
 
+# Of an occurrence: what is on file stays, or what may change of it is replaced.
 _INSERT: Final = insert_or(occurrence)
 _KEEP: Final = _INSERT.on_conflict_do_nothing()
 _PUT: Final = _INSERT.on_conflict_do_update(
@@ -84,7 +85,7 @@ class Plans:
         with self._database.write() as connection:
             connection.execute(window.insert(), _window_row(planned))
             connection.execute(window_source.insert(), _source_rows(planned))
-            _record(connection, planned.recorded)
+            _write(connection, _PUT, planned.recorded)
             append(connection, entry)
 
     def save(self, changed: Window, entry: Entry) -> None:
@@ -94,13 +95,13 @@ class Plans:
             connection.execute(window.update().where(window.c.id == changed.id).values(**row))
             connection.execute(window_source.delete().where(window_source.c.window_id == changed.id))
             connection.execute(window_source.insert(), _source_rows(changed))
-            _record(connection, changed.recorded)
+            _write(connection, _PUT, changed.recorded)
             append(connection, entry)
 
     def record(self, begun: Sequence[Occurrence], entries: Sequence[Entry]) -> None:
         """Put occurrences that have begun on file; those already there stay as they are."""
         with self._database.write() as connection:
-            connection.execute(_KEEP, [_occurrence_row(item) for item in begun])
+            _write(connection, _KEEP, begun)
             append(connection, *entries)
 
     def get(self, window_id: str) -> Window | None:
@@ -217,10 +218,10 @@ def _alive(after: datetime | None, before: datetime | None) -> tuple[sa.Select[A
     return _NEAR, {"after": after, "before": before, "local": local}
 
 
-def _record(connection: sa.Connection, recorded: Iterable[Occurrence]) -> None:
-    rows = [_occurrence_row(item) for item in recorded]
-    if rows:
-        connection.execute(_PUT, rows)
+def _write(connection: sa.Connection, statement: sa.Insert, items: Iterable[Occurrence]) -> None:
+    rows = [_occurrence_row(item) for item in items]
+    if rows:  # without any, SQLAlchemy would insert one of defaults
+        connection.execute(statement, rows)
 
 
 def _window_row(planned: Window) -> dict[str, object]:

@@ -28,10 +28,8 @@ PATIENCE = 30.0  # seconds; the contract's limit for the whole demo
 def _started(home: Path) -> subprocess.Popen[str]:
     """The demo, with all that it writes below `home`, and a configuration in its way that it must not use."""
     theirs = {"TMPDIR": str(home), "MMD_CONFIG": "/none", "MMD_TENANT__NAME": "acme"}
-    # What runs the tests in the background may have it ignore SIGINT and SIGHUP, and children inherit that.
-    listening = ("env", "--default-signal=INT,HUP")
     return subprocess.Popen(
-        [*listening, sys.executable, "-m", "mmd", "demo"],
+        [sys.executable, "-m", "mmd", "demo"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -39,7 +37,14 @@ def _started(home: Path) -> subprocess.Popen[str]:
         cwd=ROOT,
         env=os.environ | theirs,
         start_new_session=True,
+        preexec_fn=_listening,  # noqa: PLW1509 - there is one thread
     )
+
+
+def _listening() -> None:
+    """What runs the tests in the background may ignore these, and its children would, too."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _daemons(home: Path) -> list[int]:

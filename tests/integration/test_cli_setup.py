@@ -267,16 +267,16 @@ def test_no_output_of_doctor_holds_the_secret_or_an_alert_url(mmd: Cli, simulato
         assert "hunter2" not in ran.out + ran.err
 
 
-def test_doctor_warns_of_a_configuration_with_urls_that_everybody_may_read(
+def test_doctor_warns_of_a_configuration_with_urls_that_others_may_read(
     mmd: Cli, simulator: Simulator, tmp_path: Path
 ) -> None:
     _configured(mmd, simulator, alerts={"heartbeat_url": "https://ping.example/hunter2"})
-    (tmp_path / "mmd.toml").chmod(0o640)
+    (tmp_path / "mmd.toml").chmod(0o600)
     assert mmd("doctor", "-o", "json").checks["configuration"]["status"] == "ok"
-    (tmp_path / "mmd.toml").chmod(0o644)
+    (tmp_path / "mmd.toml").chmod(0o640)
     found = mmd("doctor", "-o", "json").checks["configuration"]
     assert found["status"] == "warning"
-    assert "(mode 0644)" in found["detail"]
+    assert "(mode 0640)" in found["detail"]
     assert "hunter2" not in str(found)
 
 

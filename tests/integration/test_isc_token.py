@@ -125,6 +125,7 @@ def test_wrong_credentials_are_denied_and_not_tried_in_a_row(simulator: Simulato
             )
             assert all(isinstance(one, Denied) for one in outcomes)
             assert "client_id" in str(getattr(outcomes[0], "hint", ""))
+            assert "does not accept the credentials for" in str(outcomes[0])
             assert "wrong" not in repr(outcomes)
         assert tokens(simulator) == 1
         moments.now += 5.0

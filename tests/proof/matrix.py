@@ -160,19 +160,19 @@ def one_fault(
     fault: Fault,
     variants: Sequence[tuple[str, str]],
 ) -> int:
-    """A life with a fault, then each of the losses and times after it. Return how many: 0, no fault."""
+    """A life with a fault, and after it each of these losses and times. Return how many runs that is."""
     world.load(state)
     if not first_life(world, phase, [fault]):
         return 0
-    left, begun = world.save(), False
-    for loss, later in variants:
+    left = world.save()
+    for number, (loss, later) in enumerate(variants):
         ended = fault.kind.startswith("die") or loss != "nothing"
-        if begun and ended:
+        if number and ended:
             world.load(left)
-        elif begun:  # the process goes on, and what it knows is in no state
+        elif number:  # the process goes on, and what it knows is in no state
             world.load(state)
-            first_life(world, phase, [fault])
-        begun, world.seams.faults = True, []
+            assert first_life(world, phase, [fault]), "the same life met no fault"
+        world.seams.faults = []
         if ended:
             world.begin()
         lose(world, loss)

@@ -5,5 +5,5 @@ from __future__ import annotations
 import os
 from typing import Final
 
-# `make test` runs a sample in which every seam, fault, shape and loss has its turn; `make soak` runs all.
+# `make test` runs a sample: each seam and each fault, with changing shapes and losses; `make soak` runs all.
 ALL: Final = os.environ.get("MMD_PROOF") == "all"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import count, product
+from itertools import count
 
 import pytest
 from matrix import LASTING, PHASES, Phase, at_peace, first_life, starting
@@ -52,19 +52,31 @@ def dies_again(world: World, left: State, shape: Shape, phase: Phase, fault: Fau
     return True
 
 
+def second_deaths(world: World, left: State, shape: Shape, phase: Phase, first: int, *, later: bool) -> int:
+    """Every death of the second life, or a sample of them. Return how many."""
+    runs = 0
+    for second in count(1):
+        if not ALL and second < LONGEST and (first * 5 + second + shape.number) % SAMPLE:
+            continue
+        faults = [Fault(second, again) for again in DEATHS]
+        died = [dies_again(world, left, shape, phase, fault, later=later) for fault in faults]
+        assert not world.lost, (second, world.lost)
+        if not any(died):
+            return runs
+        runs += sum(died)
+    raise AssertionError
+
+
 @pytest.mark.parametrize("shape", ELEVEN, ids=str)
 @pytest.mark.parametrize("phase", THREE, ids=lambda phase: phase.name)
 def test_every_pair_of_deaths(phase: Phase, shape: Shape, tally: Callable[[str, int], None]) -> None:
     runs = 0
     with starting(phase, shape) as (world, state):
-        for (first, kind, left), later in product(deaths(world, state, phase), (False, True)):
-            for second in count(1):
-                if not ALL and second < LONGEST and (first * 5 + second + shape.number) % SAMPLE:
-                    continue
-                faults = [Fault(second, again) for again in DEATHS]
-                died = [dies_again(world, left, shape, phase, fault, later=later) for fault in faults]
-                runs += sum(died)
-                assert not world.lost, (first, kind, second, world.lost)
-                if not any(died):
-                    break
+        for first, kind, left in deaths(world, state, phase):
+            for later in (False, True):
+                try:
+                    runs += second_deaths(world, left, shape, phase, first, later=later)
+                except AssertionError as error:
+                    when = "over" if later else "open"
+                    raise AssertionError(f"{kind} seam {first}, then window {when}: {error}") from error
     tally("T2 double crashes", runs)

@@ -29,10 +29,10 @@ pytestmark = pytest.mark.slow
 
 TIER = "T3 stale reads, unseen changes"
 # Seconds from the end of one window to the start of the next, and the shapes that this is tried with.
-GAPS = [(3.0, shape) for shape in SHAPES] + [(65.0, shape) for shape in (SHAPES if ALL else SHAPES[::2])]
+PAIRS = [(3.0, shape) for shape in SHAPES] + [(65.0, shape) for shape in (SHAPES if ALL else SHAPES[::2])]
 
 
-@pytest.mark.parametrize(("gap", "shape"), GAPS, ids=str)
+@pytest.mark.parametrize(("gap", "shape"), PAIRS, ids=str)
 def test_a_stale_read_over_two_windows(shape: Shape, gap: float, tally: Callable[[str, int], None]) -> None:
     tally(TIER, late_reads(shape, gap, variants=5 if ALL else 2))
 

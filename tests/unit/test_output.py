@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from mmd.cli.output import Table, as_table
+import sys
+
+import pytest
+
+from mmd.cli.output import Table, as_table, emit
 
 LONG = "x" * 60
 TABLE = Table(("NAME", "WHY", "ID"), [(LONG, "patching", "s1"), ("AD", LONG, "s2")])
@@ -26,7 +30,17 @@ def test_on_a_terminal_long_cells_are_cut_only_where_a_row_does_not_fit() -> Non
     assert {line.rindex(name) for line, name in zip(lines, ("ID", "s1", "s2"), strict=True)} == {100}
 
 
-def test_not_even_a_file_gets_a_line_without_end() -> None:
+def test_a_terminal_is_asked_how_wide_it_is_and_a_pipe_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "125")
+    emit("table", {}, TABLE)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    emit("table", {}, TABLE)
+    assert capsys.readouterr().out == as_table(TABLE) + as_table(TABLE, 125)
+
+
+def test_a_long_name_does_not_push_the_rest_out_of_sight() -> None:
     (line,) = as_table(Table(("A", "B"), [("y" * 5000, "z")])).splitlines()[1:]
     assert line == "y" * 299 + "…  z"
 
