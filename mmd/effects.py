@@ -125,7 +125,7 @@ class Effects:
     def _caught_up(self, held: Held, case: Case, live: Observation) -> Held:
         """Return the hold with the edits of others captured, and the claims and treatment of today."""
         snapshot = held.snapshot
-        goal = merge(snapshot.after, snapshot.during, live.fields, snapshot.treatment)
+        goal = merge(snapshot.after, snapshot.during, live.fields)
         snapshot = replace(snapshot, after=goal, treatment=case.treatment)
         return self._sealed(replace(held, snapshot=snapshot, claims=case.claims, restored_at=None))
 
@@ -393,7 +393,7 @@ def _held(case: Case) -> Held:
 
 
 def _goal(snapshot: Snapshot, live: Observation) -> Fields:
-    return merge(snapshot.after, snapshot.during, live.fields, snapshot.treatment)
+    return merge(snapshot.after, snapshot.during, live.fields)
 
 
 def _check_back(snapshot: Snapshot, left: Collection[str]) -> None:

@@ -221,7 +221,7 @@ def settled(observed: Observation, held: Snapshot) -> bool:
 
     Schedules count only in an observation that has them.
     """
-    live, goal = observed.fields, merge(held.after, held.during, observed.fields, held.treatment)
+    live, goal = observed.fields, merge(held.after, held.during, observed.fields)
     schedules_fit = observed.schedules is None or live.schedules == goal.schedules
     own_keys_fit = all(_attribute_alike(key, live, goal) for key in OWN_KEYS)
     return not remaining(observed, held) and own_keys_fit and schedules_fit
@@ -235,16 +235,17 @@ def remaining(observed: Observation, held: Snapshot) -> tuple[str, ...]:
     """
     if not observed.complete:
         return ("features or connectorAttributes are not shown",)
-    live, goal = observed.fields, merge(held.after, held.during, observed.fields, held.treatment)
+    live, goal = observed.fields, merge(held.after, held.during, observed.fields)
     names = [key for key in FLAGS if not _attribute_alike(key, live, goal)]
     return (*names, "features") if set(live.features) != set(goal.features) else tuple(names)
 
 
-def merge(before: Fields, during: Fields, live: Fields, treatment: Treatment) -> Fields:
+def merge(before: Fields, during: Fields, live: Fields) -> Fields:
     """Return what the source should look like after maintenance: three-way, field by field.
 
     Where the live value is the one mmd set, it goes back; where somebody else changed it, his value stays
-    (docs/reliability.md §2.2). mmd's own keys always go back, since nobody else has a use for them.
+    (docs/reliability.md §2.2). mmd's own keys always go back, since nobody else has a use for them. Features
+    are a set that ISC shows in any order (docs/isc.md §0.5): they keep the order on file.
     """
     attributes = dict(live.attributes)
     for key in (*FLAGS, *OWN_KEYS):
@@ -254,9 +255,7 @@ def merge(before: Fields, during: Fields, live: Fields, treatment: Treatment) ->
         attributes.pop(key, None)
         if key in before.attributes:
             attributes[key] = before.attributes[key]
-    features = live.features
-    if treatment is not Treatment.KEEP_FEATURES:
-        features = _merge_features(before.features, during.features, live.features)
+    features = _merge_features(before.features, during.features, live.features)
     return Fields(features, attributes, {**before.schedules, **live.schedules})
 
 

@@ -473,7 +473,7 @@ class World:
 
     def save(self) -> State:
         """Keep everything that outlives a process."""
-        tenant = pickle.dumps((self.tenant.sources, self.tenant.schedules))
+        tenant = pickle.dumps((self.tenant.sources, self.tenant.schedules, self.tenant._turn))
         clock = self.clock
         return State(
             self.memory.raw.serialize(), tenant, clock.at, clock.monotonic, pickle.dumps(self.expected)
@@ -483,7 +483,8 @@ class World:
         """Go back to a state that was kept; begin a process afterwards."""
         self._fresh()
         self.memory.load(state.database)
-        self.tenant.sources, self.tenant.schedules = pickle.loads(state.tenant)  # noqa: S301 - our own
+        kept = pickle.loads(state.tenant)  # noqa: S301 - our own
+        self.tenant.sources, self.tenant.schedules, self.tenant._turn = kept
         self.expected = pickle.loads(state.expected)  # noqa: S301 - our own
         self.clock.at, self.clock.monotonic = state.at, state.monotonic
 

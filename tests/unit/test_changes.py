@@ -58,7 +58,7 @@ def test_the_escrow_is_the_first_thing_on_and_the_marker_the_last() -> None:
 def test_the_escrow_is_the_last_thing_off() -> None:
     held = snapshot()
     live = seen(held.during, escrow=TEXT)
-    goal = merge(held.after, held.during, live.fields, held.treatment)
+    goal = merge(held.after, held.during, live.fields)
     assert paths(undo(live, goal, held.treatment)) == [
         "replace /features",
         f"add {PROVISIONING_FLAG}",
@@ -76,7 +76,7 @@ def test_entering_and_restoring_is_the_identity() -> None:
     held, live = snapshot(), seen(BEFORE)
     live = applied(live, shelter(live, held, TEXT))
     live = applied(live, suppress(live, held))
-    goal = merge(held.after, held.during, live.fields, held.treatment)
+    goal = merge(held.after, held.during, live.fields)
     live = applied(live, undo(live, goal, held.treatment))
     live = applied(live, clear(live, goal))
     assert live.attributes == BEFORE.attributes

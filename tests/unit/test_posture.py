@@ -116,31 +116,37 @@ def test_features_do_not_drift_where_the_treatment_leaves_them() -> None:
     held = snapshot(treatment=Treatment.KEEP_FEATURES)
     live = replace(held.during, features=("OTHER",))
     assert drift(seen(live, escrow=TEXT), held, escrow=TEXT) == ()
-    assert merge(held.after, held.during, live, held.treatment).features == ("OTHER",)
+    assert merge(held.after, held.during, live).features == ("OTHER",)
+
+
+@pytest.mark.parametrize("treatment", Treatment)
+def test_features_in_another_order_are_no_change(treatment: Treatment) -> None:
+    during = treated(BEFORE, treatment)
+    assert merge(BEFORE, during, replace(during, features=during.features[::-1])) == BEFORE
 
 
 def test_merge_puts_back_everything_that_mmd_set() -> None:
     during = treated(BEFORE, Treatment.FULL)
-    assert merge(BEFORE, during, during, Treatment.FULL) == BEFORE
+    assert merge(BEFORE, during, during) == BEFORE
 
 
 def test_merge_keeps_an_added_feature_and_does_not_lose_the_others() -> None:
     during = treated(BEFORE, Treatment.FULL)
     live = replace(during, features=("PROXY", "SEARCH"))
-    goal = merge(BEFORE, during, live, Treatment.FULL)
+    goal = merge(BEFORE, during, live)
     assert goal.features == ("PROVISIONING", "ENABLE", "SEARCH", "PROXY")
 
 
 def test_merge_keeps_a_removed_feature_removed_where_it_could_be_seen() -> None:
     during = treated(BEFORE, Treatment.NO_PROVISIONING)
-    goal = merge(BEFORE, during, replace(during, features=()), Treatment.NO_PROVISIONING)
+    goal = merge(BEFORE, during, replace(during, features=()))
     assert goal.features == ("PROVISIONING", "ENABLE")
 
 
 def test_merge_keeps_somebody_elses_flag_and_cron() -> None:
     during = treated(BEFORE, Treatment.FULL)
     live = replace(during, schedules={ACCOUNTS: "0 30 5 * * ?"}).with_attributes({HEALTH_FLAG: "later"})
-    goal = merge(BEFORE, during, live, Treatment.FULL)
+    goal = merge(BEFORE, during, live)
     assert goal.attributes[HEALTH_FLAG] == "later"
     assert goal.schedules == {ACCOUNTS: "0 30 5 * * ?", GROUPS: "0 0 6 * * ?"}
 
@@ -148,7 +154,7 @@ def test_merge_keeps_somebody_elses_flag_and_cron() -> None:
 def test_merge_restores_type_and_absence() -> None:
     before = Fields((), {PROVISIONING_FLAG: "true", MARKER: False})
     during = treated(before, Treatment.FULL)
-    goal = merge(before, during, during.with_attributes({PROVISIONING_FLAG: True}), Treatment.FULL)
+    goal = merge(before, during, during.with_attributes({PROVISIONING_FLAG: True}))
     assert goal.attributes == {PROVISIONING_FLAG: "true", MARKER: False}
 
 
@@ -156,7 +162,7 @@ def test_the_forums_disable_is_not_taken_for_an_admins_choice() -> None:
     before = Fields(("SEARCH",), {})
     during = treated(before, Treatment.FULL)
     live = during.with_attributes({PROVISIONING_FLAG: True, HEALTH_FLAG: False, MARKER: False})
-    assert merge(before, during, live, Treatment.FULL).attributes == {}
+    assert merge(before, during, live).attributes == {}
 
 
 def test_settled_looks_at_schedules_only_where_they_were_read() -> None:
