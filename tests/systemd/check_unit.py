@@ -14,6 +14,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -129,9 +130,8 @@ def machine() -> Iterator[Machine]:
     ) as process:
         try:
             made = Machine(root, _systemd(process.pid))
-            made.wait(
-                lambda: made("systemctl", "is-system-running", check=False).stdout.strip() != "starting"
-            )
+            state = ("systemctl", "is-system-running")
+            made.wait(lambda: made(*state, check=False).stdout.strip() in {"running", "degraded"})
             furnish(made)
             yield made
         finally:
@@ -139,12 +139,12 @@ def machine() -> Iterator[Machine]:
 
 
 def _systemd(pid: int) -> int:
-    """The process id of the container's systemd: the only child of nspawn."""
+    """The process id of the container's systemd: the child of nspawn, and of what is nspawn only later."""
     for _ in range(100):
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        if found:
-            time.sleep(1)
-            return int(found[0])
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with suppress(OSError):  # the mount that came before, and is done
+                if Path(f"/proc/{child}/comm").read_text().strip() in {"systemd", "init"}:
+                    return int(child)
         time.sleep(0.1)
     raise AssertionError("the container did not come up")
 
