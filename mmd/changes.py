@@ -47,15 +47,15 @@ def suppress(live: Observation, held: Snapshot) -> tuple[Operation, ...]:
     """Second write of entering: the treatment, and the marker last."""
     during = held.during
     return (
-        *_feature_operations(live, during, held.treatment),
+        *(() if held.treatment is Treatment.KEEP_FEATURES else _feature_operations(live, during)),
         *_attribute_operations(live, during.attributes, (*FLAGS, MARKER)),
     )
 
 
-def undo(live: Observation, goal: Fields, treatment: Treatment) -> tuple[Operation, ...]:
+def undo(live: Observation, goal: Fields) -> tuple[Operation, ...]:
     """First write of restoring: the treatment undone, while marker and escrow still tell what is going on."""
     return (
-        *_feature_operations(live, goal, treatment),
+        *_feature_operations(live, goal),
         *_attribute_operations(live, goal.attributes, FLAGS),
     )
 
@@ -73,8 +73,16 @@ def missing_schedules(live: Mapping[str, str], goal: Mapping[str, str]) -> dict[
     return {kind: cron for kind, cron in goal.items() if kind not in live}
 
 
-def _feature_operations(live: Observation, goal: Fields, treatment: Treatment) -> tuple[Operation, ...]:
-    if treatment is Treatment.KEEP_FEATURES or set(live.fields.features) == set(goal.features):
+def without_nulls(operations: Sequence[Operation]) -> tuple[Operation, ...]:
+    """Return the operations with what would become null taken off instead (docs/isc.md §4)."""
+    return tuple(
+        Operation("remove", item.path) if item.op == "add" and item.value is None else item
+        for item in operations
+    )
+
+
+def _feature_operations(live: Observation, goal: Fields) -> tuple[Operation, ...]:
+    if set(live.fields.features) == set(goal.features):
         return ()
     return (Operation("replace", FEATURES_PATH, list(goal.features)),)
 
@@ -82,12 +90,11 @@ def _feature_operations(live: Observation, goal: Fields, treatment: Treatment) -
 def _attribute_operations(
     live: Observation, goal: Mapping[str, Json], keys: Sequence[str]
 ) -> tuple[Operation, ...]:
+    """Bring keys to their goal; what is null counts as absent, and is left as it is."""
     present = live.attributes or {}
-    operations = []
-    for key in keys:
-        path = f"/connectorAttributes/{key}"
-        if key not in goal:
-            operations += [Operation("remove", path)] if key in present else []
-        elif key not in present or canonical(present[key]) != canonical(goal[key]):
-            operations.append(Operation("add", path, goal[key]))
-    return tuple(operations)
+    differing = [key for key in keys if canonical(present.get(key)) != canonical(goal.get(key))]
+    paths = {key: f"/connectorAttributes/{key}" for key in differing}
+    return tuple(
+        Operation("add", path, goal[key]) if key in goal else Operation("remove", path)
+        for key, path in paths.items()
+    )

@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from mmd.changes import clear, missing_schedules, shelter, suppress, undo
-from mmd.errors import Conflict, Garbled, MmdError
+from mmd.changes import clear, missing_schedules, shelter, suppress, undo, without_nulls
+from mmd.errors import Conflict, Garbled, MmdError, Rejected
 from mmd.escrow import Trust, fields_to_json, seal, unseal
 from mmd.isc import Priority
 from mmd.plan import Held, enforced, interfered, is_newer
@@ -202,12 +202,23 @@ class Effects:
         snapshot = replace(held.snapshot, after=_goal(held.snapshot, live))
         decided = replace(held, snapshot=snapshot, verified=False)
         with contextlib.suppress(Unwritable):  # as in _journaled
+            if held.verified:
+                self._note_found(held, live.schedules or {})
             if fields_to_json(snapshot.after) != fields_to_json(held.snapshot.after):
                 kept: list[Json] = list(foreign_edits(snapshot))
                 self._store.holds.keep(decided, self._entry(held, "captured", {"kept": kept}))
             elif held.verified:
                 self._store.holds.verified(snapshot.id, is_so=False)
         return decided
+
+    def _note_found(self, held: Held, schedules: Mapping[str, str]) -> None:
+        """Note which schedules were seen to be gone, and that somebody else has made since.
+
+        A schedule that mmd has deleted, and neither created nor found, is mmd's to give back (docs/adr/0011).
+        """
+        for kind, cron in schedules.items():
+            body: dict[str, Json] = {"request": f"POST schedule {kind}", "cron": cron}
+            self._store.journal.write(self._entry(held, "schedule.found", body))
 
     async def _undo(self, held: Held, live: Observation) -> None:
         """Undo the treatment, and see it undone: no aggregation may run on a source that is half back.
@@ -217,7 +228,7 @@ class Effects:
         """
         snapshot = held.snapshot
         for _ in range(2):
-            operations = undo(live, snapshot.after, snapshot.treatment)
+            operations = undo(live, snapshot.after)
             if not operations:
                 return
             live = await self._seen_after(held, operations)
@@ -229,7 +240,7 @@ class Effects:
         """Undo, and return the source as it is then: as the answer has it, or as one more look shows it."""
         snapshot = held.snapshot
         answer = await self._patch(held, "treatment undone", operations, Priority.RESTORE)
-        if answer is None or undo(answer, snapshot.after, snapshot.treatment):
+        if answer is None or undo(answer, snapshot.after):
             return await self._isc.source(snapshot.source_id, priority=Priority.RESTORE)
         return answer
 
@@ -306,10 +317,19 @@ class Effects:
     def _check_escrow(self, held: Held, live: Observation) -> None:
         """Write nothing on the word of a snapshot that is older than the escrow: the database is a backup."""
         trust, escrow = unseal(live.escrow, source_id=live.source_id, key=self._key)
-        if trust is Trust.SIGNED and escrow is not None and is_newer(escrow, held):
+        if escrow is None or not is_newer(escrow, held):
+            return
+        if trust is Trust.SIGNED:
             raise Conflict(
                 f"the escrow on {live.name} is newer than this database",
                 hint="`mmd recover` takes what the sources say over what the database says",
+            )
+        # Unsigned, it proves nothing of an entry on file, but may be all there is of one that is not.
+        if self._store.holds.find(escrow.snapshot.id) is None:
+            raise Conflict(
+                f"the escrow on {live.name} is of a later entry that this database does not know, and signed "
+                "with another client secret",
+                hint="`mmd recover --accept-unsigned` believes it; if nobody knows it, take mmd_escrow off",
             )
 
     def _check_time(self, look: Look, until: datetime) -> None:
@@ -320,6 +340,18 @@ class Effects:
             raise TooLate("too much time has passed since the source was read")
 
     async def _patch(
+        self, held: Held, what: str, operations: Sequence[Operation], priority: Priority
+    ) -> Observation | None:
+        """Send a patch; where ISC refuses a null that was there before, what is null goes off instead."""
+        try:
+            return await self._patch_as_it_is(held, what, operations, priority)
+        except Rejected:
+            plain = without_nulls(operations)
+            if plain == tuple(operations):
+                raise
+            return await self._patch_as_it_is(held, what, plain, priority)
+
+    async def _patch_as_it_is(
         self, held: Held, what: str, operations: Sequence[Operation], priority: Priority
     ) -> Observation | None:
         paths: list[Json] = [f"{operation.op} {operation.path}" for operation in operations]

@@ -267,6 +267,8 @@ def _is_ours(key: str, before: Fields, during: Fields, live: Fields) -> bool:
 def _merge_features(
     before: tuple[str, ...], during: tuple[str, ...], live: tuple[str, ...]
 ) -> tuple[str, ...]:
+    if not live:  # nobody takes every feature off for another reason than maintenance: the forum's Enable
+        return before
     removed = set(during) - set(live)
     kept = tuple(name for name in before if name not in removed)
     return kept + tuple(name for name in live if name not in during and name not in before)
@@ -330,9 +332,8 @@ def _plain(value: Json) -> Json:
 
 
 def _attribute_alike(key: str, one: Fields, other: Fields) -> bool:
-    if (key in one.attributes) != (key in other.attributes):
-        return False
-    return key not in one.attributes or alike(one.attributes[key], other.attributes[key])
+    """Whether a key means the same in both; null is as good as absent."""
+    return alike(one.attributes.get(key), other.attributes.get(key))
 
 
 def _same_attribute(key: str, one: Fields, other: Fields) -> bool:

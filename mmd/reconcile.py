@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from mmd.amend import still_wanted
-from mmd.errors import MmdError, Rejected
+from mmd.errors import Garbled, MmdError, Rejected, TenantError
 from mmd.escrow import Escrow, Trust, unseal
 from mmd.findings import Finding, Rules, judge
 from mmd.isc import RANK, Priority
@@ -37,6 +38,8 @@ LOOK_BACK: Final = timedelta(days=31)  # how far back a missed occurrence is sti
 LOOK_AHEAD: Final = timedelta(days=2)  # what begins later is not read, and a pass comes before it does
 PLANNED_BY: Final = timedelta(minutes=10)  # how long after its start a window may come on file
 LATE: Final = timedelta(minutes=15)  # how long after a release an unanswered request may still be carried out
+TRIED: Final = 10  # sources that are asked for by themselves at a time
+UNKNOWN: Final = "unknown"  # the outcome of a request that had no usable answer
 SCHEDULES_READ: Final = 20  # held sources whose schedules are read in one pass, in turn
 
 
@@ -230,24 +233,40 @@ class Reconciler:
         ]
 
     async def _observe(self, source_ids: set[str]) -> tuple[dict[str, Observation], MmdError | None]:
-        """Read the sources by shared pages; one that no page shows is asked for by its id."""
+        """Read the sources by shared pages; one that no page shows, or not wholly, is asked for by its id."""
         if not source_ids:
             return {}, None
         try:
             seen = await self._pages(sorted(source_ids))
-            return seen | await self._one_by_one(sorted(source_ids - seen.keys())), None
         except MmdError as error:
-            return {}, error
+            seen = await self._in_spite(error, sorted(source_ids))
+            return seen, None if seen else error
+        return seen | await self._one_by_one(sorted(source_ids - seen.keys())), None
 
     async def _pages(self, source_ids: list[str]) -> dict[str, Observation]:
         seen: dict[str, Observation] = {}
         try:
             async for page in self._isc.pages(ids=source_ids, priority=Priority.RESTORE):
+                shown = [observed for observed in page if observed.complete]
                 seen |= {
-                    observed.source_id: observed for observed in page if observed.source_id in source_ids
+                    observed.source_id: observed for observed in shown if observed.source_id in source_ids
                 }
         except Rejected:  # a tenant that does not know the filter `id in (...)`
             return {}
+        return seen
+
+    async def _in_spite(self, error: MmdError, source_ids: list[str]) -> dict[str, Observation]:
+        """Ask for each source by itself where the shared page is at fault: one may spoil it for all.
+
+        A few at a time, and none when none of these can be read, for then it is not the page.
+        """
+        seen: dict[str, Observation] = {}
+        while source_ids and is_of_the_page(error):
+            some, source_ids = source_ids[:TRIED], source_ids[TRIED:]
+            found = await self._one_by_one(some)
+            if not found:
+                break
+            seen |= found
         return seen
 
     async def _one_by_one(self, source_ids: list[str]) -> dict[str, Observation]:
@@ -309,10 +328,13 @@ class Reconciler:
         if not signs:
             return False
         entries = self._store.journal.read(
-            source_id=last.snapshot.source_id, since=last.snapshot.taken_at, kinds=("intent", "outcome")
+            source_id=last.snapshot.source_id,
+            since=last.snapshot.taken_at,
+            kinds=("intent", "outcome", "schedule.found"),
         )
         own = [entry for entry in entries if entry.body.get("snapshot") == last.snapshot.id]
-        return any(is_late(own, request, released_at, now) for request in signs)
+        late = any(is_late(own, request, released_at, now) for request in signs)
+        return late or any(is_owed(own, kind) for kind in gone)
 
     def _recalled(self, observed: Mapping[str, Observation], held: Mapping[str, Held]) -> dict[str, Held]:
         """Believe a newer escrow over an older database: a backup was restored (docs/reliability.md F6s).
@@ -518,16 +540,46 @@ class Reconciler:
 
 
 def is_late(entries: Iterable[Entry], request: str, released_at: datetime, now: datetime) -> bool:
-    """Whether the last request of a kind may have been carried out after the release.
+    """Whether a request of a kind may have been carried out after the release.
 
-    Either its answer came after it, or there never was one: then it may lie about on the network, though not
-    for long.
+    Either its answer came after it, or there was none that says anything: then it may lie about on the
+    network or in ISC, though not for long.
     """
     mine = [entry for entry in entries if entry.body.get("request") == request]
     if not mine:
         return False
-    answered = mine[-1].kind == "outcome"
-    return mine[-1].at > released_at if answered else now - released_at < LATE
+    left = [one for one, after in zip(mine, [*mine[1:], None], strict=True) if _is_unanswered(one, after)]
+    is_recent = now - released_at < LATE
+    if is_recent and any(one is mine[-1] or released_at - one.at < LATE for one in left):
+        return True
+    return mine[-1] not in left and mine[-1].at > released_at
+
+
+def _is_unanswered(entry: Entry, following: Entry | None) -> bool:
+    if entry.kind == "outcome":
+        return entry.body.get("outcome") == UNKNOWN
+    return following is None or following.kind != "outcome"
+
+
+def is_owed(entries: Iterable[Entry], kind: str) -> bool:
+    """Whether mmd has deleted a schedule, and neither created it since nor found it made by somebody else.
+
+    Then a late answer showed it as if it were still there, and the source was released without it.
+    """
+    deleted, created = f"DELETE schedule {kind}", f"POST schedule {kind}"
+    mine = [entry.body for entry in entries if entry.body.get("request") in (deleted, created)]
+    return bool(mine) and mine[-1]["request"] == deleted and mine[-1].get("outcome") == "ok"
+
+
+def is_of_the_page(error: MmdError) -> bool:
+    """Whether single sources may be readable although the page that has them all is not.
+
+    Not where ISC cannot be reached at all, asks for patience, or does not know who is asking.
+    """
+    if not isinstance(error, TenantError):
+        return False
+    whole = {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+    return isinstance(error, Garbled) or (error.status is not None and error.status not in whole)
 
 
 def left_behind(seen: Observation, last: Held) -> bool:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from mmd.amend import still_wanted
-from mmd.errors import Missing, MmdError
+from mmd.errors import Garbled, Missing, MmdError
 from mmd.escrow import unseal
 from mmd.findings import ZOMBIES, Finding, Rules, judge, suspicious
 from mmd.isc import Priority
@@ -49,11 +49,30 @@ class Swept:
 
 @dataclass(slots=True)
 class _Tally:
-    """What a sweep has seen so far; `partly` are the ids of the sources that ISC did not show whole."""
+    """What a sweep has seen so far.
+
+    `partly` are the ids of the sources that ISC did not show whole, `blind` the names of those among them
+    that may be in maintenance for all that is shown of them.
+    """
 
     sources: int = 0
     reopened: int = 0
     partly: set[str] = field(default_factory=set)
+    blind: list[str] = field(default_factory=list)
+
+    def note(self, cases: Sequence[Case]) -> None:
+        """Count in what was not shown whole."""
+        self.partly |= {case.source_id for case in cases if case.observed and not case.observed.complete}
+        hidden = [case for case in cases if case.observed and case.observed.attributes is None]
+        self.blind += [case.source_name for case in hidden if not case.held]
+
+    def error(self) -> MmdError | None:
+        """Say why the tenant does not count as read whole, though all of its pages were read."""
+        if not self.blind:
+            return None
+        return Garbled(
+            f"ISC does not show the attributes of {len(self.blind)} sources, such as {self.blind[0]}"
+        )
 
 
 class Sweeper:
@@ -86,6 +105,7 @@ class Sweeper:
             async for page in self._isc.pages(priority=Priority.SWEEP):
                 found += await self._page(page, tally, record=record)
                 progress(tally.sources)
+            error = tally.error()
         except MmdError as problem:
             error = problem
         found += self._unseen_and_late({finding.source_id for finding in found})
@@ -101,25 +121,26 @@ class Sweeper:
 
     async def _page(self, page: Sequence[Observation], tally: _Tally, *, record: bool) -> list[Finding]:
         tally.sources += len(page)
-        tally.partly |= {observed.source_id for observed in page if not observed.complete}
         now = self._now()
         held, open_now = self._store.holds.held(), self._wanted(now)
-        cases = [_case(observed, held, open_now) for observed in page]
-        found = await self._judged(cases, now)
+        cases = await self._confirmed([_case(observed, held, open_now) for observed in page])
+        tally.note(cases)
+        judged = [judge(case, self._rules, now) for case in cases if _is_to_judge(case)]
+        found = [finding for finding in judged if finding]
         if record:
             self._store.sightings.save([_sighting(case, now) for case in cases], actor=self._actor)
             found = [finding for finding in found if not self._is_taken_back(finding, cases, tally)]
         return found
 
-    async def _judged(self, cases: Sequence[Case], now: datetime) -> list[Finding]:
-        """Judge a page; what mmd holds for an open window is judged by the passes."""
-        closed = [case for case in cases if case.held and not case.wanted]
-        free = [case for case in cases if not case.held]
-        suspects = [case for case in free if case.observed and suspicious(case.observed)]
-        confirmed = await asyncio.gather(*(self._again(case) for case in suspects[:CONFIRMED]))
-        looked_at = [*closed, *(case for case in confirmed if case), *suspects[CONFIRMED:]]
-        found = [judge(case, self._rules, now) for case in looked_at]
-        return [finding for finding in found if finding]
+    async def _confirmed(self, cases: Sequence[Case]) -> list[Case]:
+        """Read again, one by one, what looks wrong on a page, and then what the page does not show whole."""
+        odd = sorted(filter(_is_odd, cases), key=lambda case: not _is_suspect(case))[:CONFIRMED]
+        read = await asyncio.gather(*(self._again(case) for case in odd))
+        asked = {case.source_id for case in odd}
+        return [
+            *(case for case in cases if case.source_id not in asked),
+            *(case for case in read if case is not None),
+        ]
 
     async def _again(self, case: Case) -> Case | None:
         """Read a suspect by itself; None when it is gone, or when a pass has taken it meanwhile."""
@@ -186,6 +207,22 @@ class Sweeper:
         if complete:
             self._store.sightings.unlisted(before=started, at=now)
             self._store.findings.swept(now, sources=tally.sources, within=self._every * 3)
+
+
+def _is_suspect(case: Case) -> bool:
+    return case.observed is not None and suspicious(case.observed)
+
+
+def _is_odd(case: Case) -> bool:
+    """Whether a free source's row on a page is not enough to say that it is in order."""
+    if case.held is not None or case.observed is None:
+        return False
+    return suspicious(case.observed) or not case.observed.complete
+
+
+def _is_to_judge(case: Case) -> bool:
+    """Whether the sweep judges a source; what mmd holds for an open window is judged by the passes."""
+    return not case.wanted if case.held else _is_suspect(case)
 
 
 def _case(

@@ -53,6 +53,7 @@ Lens = Callable[[dict[str, Any], dict[str, str]], tuple[dict[str, Any], dict[str
 Kind = Literal["die before", "die after", "error before", "error after"]
 KINDS: tuple[Kind, ...] = ("die before", "die after", "error before", "error after")
 KEY = derive_key("secret")
+ROTATED = derive_key("another secret")
 START = datetime(2026, 12, 1, 12, tzinfo=UTC)
 GRACE = timedelta(minutes=2)
 WRITABLE: Final = {"/features", *(f"/connectorAttributes/{key}" for key in TOUCHED_KEYS)}
@@ -315,12 +316,16 @@ class NearIsc:
         self._unknown.add((source_id, what))
         try:
             self._begin(what, Unknown)
-        except Died:
+        except (Died, Unknown):
             world.undelivered = do
             raise
         missing, copies = world.missing(source_id), world.copies(source_id)
         world.remember(source_id)
-        result = _as_isc(do)
+        try:
+            result = _as_isc(do)
+        except Rejected:  # it is known what became of it
+            self._unknown.discard((source_id, what))
+            raise
         world.check(source_id, what, missing, copies)
         self._seams.after(what, Unknown)
         self._unknown.discard((source_id, what))
@@ -343,8 +348,11 @@ def _as_isc(do: Callable[[], T]) -> T:
 
 @lru_cache(maxsize=4096)
 def _believed(text: str, source_id: str) -> Fields | None:
-    trust, escrow = unseal(text, source_id=source_id, key=KEY)
-    return escrow.snapshot.after if trust is Trust.SIGNED and escrow is not None else None
+    for key in (KEY, ROTATED):
+        trust, escrow = unseal(text, source_id=source_id, key=key)
+        if trust is Trust.SIGNED and escrow is not None:
+            return escrow.snapshot.after
+    return None
 
 
 @lru_cache(maxsize=4096)
@@ -400,8 +408,9 @@ class World:
 
     def _fresh(self) -> None:
         self.writes = self.reads = 0
+        self.key = KEY  # that escrows are signed with
         self.lost: list[str] = []
-        # Whether a flag of "true" is as good as true: where people write flags as well as mmd.
+        # Whether "true" is as good as true, and null as absent: where people write flags as well as mmd.
         self.loosely = False
         self.down = False
         self.stale: Stale | None = None
@@ -425,13 +434,13 @@ class World:
         effects = Effects(
             store,
             isc,
-            key=KEY,
+            key=self.key,
             actor="mmd",
             now=self.clock.now,
             monotonic=lambda: self.clock.monotonic,
             sleep=self.clock.sleep,
         )
-        rules = Rules(grace=GRACE, key=KEY, interference=self.interference)
+        rules = Rules(grace=GRACE, key=self.key, interference=self.interference)
         return Process(
             seams=seams,
             store=store,
@@ -547,16 +556,18 @@ class World:
         except Died:
             return None
 
-    def recover(self) -> bool:
+    def recover(self, *, accept_unsigned: bool = False) -> bool:
         """Do what `mmd recover` does before its passes; tell whether it came to its end."""
         try:
-            drive(self._recover())
+            drive(self._recover(accept_unsigned=accept_unsigned))
         except (Died, MmdError):
             return False
         return True
 
-    async def _recover(self) -> None:
-        found = await search(self.store, self.process.isc, KEY, accept_unsigned=False, told=lambda _: None)
+    async def _recover(self, *, accept_unsigned: bool) -> None:
+        found = await search(
+            self.store, self.process.isc, self.key, accept_unsigned=accept_unsigned, told=lambda _: None
+        )
         put_on_file(self.store, found.new, now=self.clock.now(), actor="test")
 
     def quiet(self, passes: int = 12) -> None:
@@ -600,7 +611,11 @@ class World:
     def _compared(self, document: dict[str, Any]) -> dict[str, Any]:
         if not self.loosely:
             return document
-        attributes = document["source"]["connectorAttributes"]
+        attributes = {
+            name: value
+            for name, value in document["source"]["connectorAttributes"].items()
+            if value is not None
+        }
         flags = {name: plainly(attributes[name]) for name in (*FLAGS, MARKER) if name in attributes}
         source = {**document["source"], "connectorAttributes": {**attributes, **flags}}
         return {**document, "source": source}
@@ -707,7 +722,9 @@ def _keeps(copy: Fields | None, name: str, value: object) -> bool:
 
 
 def plainly(value: object) -> object:
-    """What a value means to ISC: "true" is true."""
+    """What a value means to ISC: "true" is true, and null is nothing."""
+    if value is None:
+        return ABSENT
     plain = {"true": True, "false": False}
     return plain.get(value.strip().lower(), value) if isinstance(value, str) else value
 

@@ -210,6 +210,7 @@ _WORDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "snapshot.recalled": ("snapshot recalled", ("notes", "reason")),
     "intent": ("about to send", ("request", "cron", "operations")),
     "outcome": ("sent", ("request", "outcome", "error", "tracking_id")),
+    "schedule.found": ("found, made by somebody else", ("request", "cron")),
     "entered": ("in maintenance, verified", ()),
     "captured": ("what others changed is kept", ("kept",)),
     "re-enter": ("to be entered again", ("reason", "changed", "kept")),

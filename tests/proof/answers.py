@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from typing import Any, Final
@@ -13,9 +15,20 @@ from people import People
 from shapes import Shape, tenant_of
 from world import KEY, START, Lens, World
 
-from mmd.errors import Garbled
+from mmd.errors import Garbled, Unreachable
 from mmd.escrow import Escrow, seal, unseal
-from mmd.posture import ACCOUNTS, ESCROW, Fields, Snapshot, Treatment
+from mmd.posture import (
+    ACCOUNTS,
+    CRON_KEYS,
+    ESCROW,
+    GROUPS,
+    HEALTH_FLAG,
+    MARKER,
+    Fields,
+    Observation,
+    Snapshot,
+    Treatment,
+)
 from mmd.simulator.problems import Problem
 
 Source = dict[str, Any]
@@ -195,6 +208,109 @@ def _spoil(world: World, bad: BadPatch, patch: int, number: int) -> list[int]:
 
     world.patch = spoiled
     return happened
+
+
+LAGS: Final = (0.0, 1.0, 5.0, 40.0)  # seconds for which ISC goes on showing a schedule that it has deleted
+
+
+def refuses_late(shape: Shape) -> int:
+    """ISC refuses the treatment, and its reads are behind its own deletions. Return how many lives."""
+    for lag in LAGS:
+        with fresh(shape) as world:
+            world.patch = partial(_refuse_marker, world)
+            _fall_behind(world, lag)
+            world.begin()
+            world.run(3)
+            for later in (70, 600, 3600):
+                world.clock.pass_by(later)
+                world.begin()
+                world.run(2)
+            world.lost.clear()  # what was let go before its time is back by now, or it shows here
+            at_peace(world)
+    return len(LAGS)
+
+
+def _refuse_marker(world: World, key: str, operations: Operations) -> Source:
+    if any(item["path"].endswith(MARKER) and item.get("value") is True for item in operations):
+        raise Problem(400)
+    return world.tenant.patch(key, operations)
+
+
+def _fall_behind(world: World, lag: float) -> None:
+    """Show deleted schedules for so many seconds more."""
+    delete, gone = world.tenant.delete_schedule, dict[str, tuple[datetime, str]]()
+
+    def noting(source_id: str, kind: str) -> None:
+        cron = world.tenant.schedules[source_id].get(kind)
+        delete(source_id, kind)
+        if cron is not None:
+            gone[kind] = (world.clock.at, cron)
+
+    def behind(source: Source, crons: dict[str, str]) -> tuple[Source, dict[str, str]]:
+        shown = {
+            kind: cron for kind, (at, cron) in gone.items() if world.clock.at < at + timedelta(seconds=lag)
+        }
+        return source, {**crons, **shown}
+
+    world.tenant.delete_schedule = noting  # type: ignore[method-assign] # to know when
+    world.lens, world.lens_at, world.lens_for = behind, 0, 10_000
+
+
+def with_nulls(shape: Shape) -> int:
+    """What mmd touches was null before, which ISC may not take: it comes back as null, or absent."""
+    for takes_nulls in (True, False):
+        with fresh(shape) as world:
+            own = world.tenant.sources[SOURCE]["connectorAttributes"]
+            own |= {HEALTH_FLAG: None, CRON_KEYS[GROUPS]: None, MARKER: None}
+            world.expected[SOURCE] = world.tenant.comparable(SOURCE)
+            world.loosely = not takes_nulls
+            world.patch = partial(_patch_with_nulls, world) if takes_nulls else None
+            _live(world)
+    return 2
+
+
+def _patch_with_nulls(world: World, key: str, operations: Operations) -> Source:
+    """Apply a patch as a tenant would that takes nulls."""
+    nulls = [item for item in operations if item["op"] == "add" and item["value"] is None]
+    rest = [item for item in operations if item not in nulls]
+    if rest:
+        world.tenant.patch(key, rest)
+    for item in nulls:
+        world.tenant.sources[key]["connectorAttributes"][item["path"].rsplit("/", 1)[1]] = None
+    return world.tenant.read(key)
+
+
+def spoils_its_pages(shape: Shape) -> int:
+    """From some moment on ISC's pages fail, or show less of a source than the source's own document."""
+    for pages in (_failing_pages, _bare_pages):
+        with fresh(shape) as world:
+            world.begin()
+            world.run(2)
+            world.clock.pass_by(LASTING)
+            world.begin()
+            pages(world)
+            world.run(4, seconds=70)
+            assert not world.held, pages.__name__
+            at_peace(world)
+    return 2
+
+
+def _failing_pages(world: World) -> None:
+    async def failing(**_: object) -> AsyncIterator[Sequence[Observation]]:
+        raise Unreachable("ISC failed at GET sources (500)", status=500)
+        yield ()
+
+    world.process.isc.pages = failing  # type: ignore[method-assign] # as a tenant with one bad source would
+
+
+def _bare_pages(world: World) -> None:
+    pages = world.process.isc.pages
+
+    async def bare(**more: Any) -> AsyncIterator[Sequence[Observation]]:  # noqa: ANN401 - its own
+        async for page in pages(**more):
+            yield [replace(observed, attributes=None) for observed in page]
+
+    world.process.isc.pages = bare  # type: ignore[method-assign] # as a tenant with leaner pages would
 
 
 def strips_what_it_does_not_know(shape: Shape) -> int:

@@ -16,7 +16,7 @@ from mmd import changes, effects, plan, posture, reconcile
 from mmd.cli import recover
 from mmd.effects import Effects, Look
 from mmd.errors import Garbled, Missing, MmdError, Unknown
-from mmd.escrow import Escrow, Trust, seal
+from mmd.escrow import Escrow, Trust, seal, unseal
 from mmd.isc import Priority
 from mmd.plan import Action, Case, Held, Verb
 from mmd.posture import ESCROW, MARKER, Fields, Observation, Posture, Snapshot
@@ -165,7 +165,6 @@ def any_whole_escrow_is_believed(patch: Patch) -> None:
         return (Trust.SIGNED if trust is Trust.UNSIGNED else trust), escrow
 
     from mmd import recovery  # noqa: PLC0415 - it holds the function under its own name
-    from mmd.escrow import unseal  # noqa: PLC0415 - the right one
 
     for module in (reconcile, effects, recovery):
         patch.setattr(module, "unseal", believing)
@@ -194,6 +193,18 @@ def an_old_escrow_wins_over_the_later_entry_on_file(patch: Patch) -> None:
 @mutant("unknown windows")
 def an_older_snapshot_is_restored_over_a_newer_escrow(patch: Patch) -> None:
     patch.setattr(Effects, "_check_escrow", lambda *_: None)
+
+
+@mutant("unknown windows")
+def a_later_escrow_that_is_not_signed_is_overwritten(patch: Patch) -> None:
+    check = Effects._check_escrow
+
+    def lenient(self: Effects, held: Held, live: Observation) -> None:
+        trust, _ = unseal(live.escrow, source_id=live.source_id, key=self._key)
+        if trust is Trust.SIGNED:
+            check(self, held, live)
+
+    patch.setattr(Effects, "_check_escrow", lenient)
 
 
 @mutant("another installation")
@@ -301,6 +312,14 @@ def features_are_kept_as_they_are(patch: Patch) -> None:
     patch.setattr(posture, "_merge_features", lambda _before, _during, live: live)
 
 
+@mutant("the workflow's Enable")
+def emptied_features_are_somebodys_choice(patch: Patch) -> None:
+    def gullible(before: tuple[str, ...], during: tuple[str, ...], live: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name in before if name in live or name not in during)
+
+    patch.setattr(posture, "_merge_features", gullible)
+
+
 @mutant("old backups")
 def others_features_are_overwritten(patch: Patch) -> None:
     patch.setattr(posture, "_merge_features", lambda before, _during, _live: before)
@@ -361,7 +380,7 @@ def schedules_are_not_read_again_after_a_failure(patch: Patch) -> None:
 @mutant("ignored operations")
 def schedules_follow_a_patch_that_nobody_looked_at(patch: Patch) -> None:
     async def hopeful(self: Effects, held: Held, live: Observation) -> None:
-        operations = changes.undo(live, held.snapshot.after, held.snapshot.treatment)
+        operations = changes.undo(live, held.snapshot.after)
         if operations:
             await self._patch(held, "treatment undone", operations, Priority.RESTORE)
 
@@ -464,6 +483,29 @@ def nobody_looks_again(patch: Patch) -> None:
 @mutant("late requests")
 def nobody_misses_a_schedule(patch: Patch) -> None:
     patch.setattr(Reconciler, "_done_late", lambda *_: False)
+
+
+@mutant("quirk: refuses late")
+def a_schedule_that_was_deleted_is_not_owed(patch: Patch) -> None:
+    patch.setattr(reconcile, "is_owed", lambda *_: False)
+
+
+@mutant("late requests")
+def a_timeout_at_a_gateway_is_an_answer(patch: Patch) -> None:
+    unanswered = reconcile._is_unanswered
+    patch.setattr(
+        reconcile, "_is_unanswered", lambda one, after: one.kind == "intent" and unanswered(one, after)
+    )
+
+
+@mutant("quirk: spoils its pages")
+def a_page_that_fails_is_all_there_is(patch: Patch) -> None:
+    patch.setattr(reconcile, "is_of_the_page", lambda _: False)
+
+
+@mutant("quirk: with nulls")
+def a_null_is_sent_for_ever(patch: Patch) -> None:
+    patch.setattr(effects, "without_nulls", tuple)
 
 
 @mutant("frozen")

@@ -5,6 +5,7 @@ it is back, by the rules of the three-way merge (docs/reliability.md), written d
 
 * what mmd sets is mmd's: a flag or a feature with the treatment's value goes back to what it was;
 * what somebody else set stays, and what he added to an emptied list is added to the list;
+* whoever empties the features means maintenance, whatever the treatment;
 * a schedule that somebody made while the source was held is the one to go back to;
 * mmd's own keys always go back, and everything else on the source is never touched.
 """
@@ -207,6 +208,8 @@ def _merged(base: dict[str, Any], live: dict[str, Any], treatment: Treatment) ->
 
 
 def _features(before: list[str], now: list[str], treatment: Treatment) -> list[str]:
+    if not now:
+        return sorted(before)
     if treatment is Treatment.KEEP_FEATURES:
         return sorted(now)
     during = set[str]()

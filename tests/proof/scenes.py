@@ -11,7 +11,7 @@ from typing import Final, Literal
 from matrix import SOURCE, at_peace
 from people import People
 from shapes import SHAPES, Shape, tenant_of
-from world import Fault, Stale, World
+from world import KEY, ROTATED, Fault, Stale, World
 
 from mmd.errors import MmdError
 from mmd.posture import ACCOUNTS, GROUPS, HEALTH_FLAG, PROVISIONING_FLAG
@@ -230,20 +230,26 @@ def _goes_through_a_window(world: World, people: People) -> None:
 
 
 def backed_up_before_the_window(shape: Shape) -> int:
-    """The backup holds the source for an older window, and knows nothing of the one that is open."""
-    world = World(tenant_of(shape))
-    people = People(world)
-    world.plan(world.ids, lasting=1000, treatment=shape.treatment.value)
-    world.run(2)
-    old = world.memory.raw.serialize()
-    world.clock.pass_by(1000)
-    world.run(3)
-    people.feature(SOURCE, "PROXY")
-    world.plan(world.ids, lasting=3000, treatment=shape.treatment.value)
-    world.run(2)
-    people.backup(old)
-    _keeps_off(world)
-    return 1
+    """The backup holds the source for an older window, and knows nothing of the one that is open.
+
+    The client secret is as it was, or has been changed since.
+    """
+    for key in (KEY, ROTATED):
+        world = World(tenant_of(shape))
+        people = People(world)
+        world.plan(world.ids, lasting=1000, treatment=shape.treatment.value)
+        world.run(2)
+        old = world.memory.raw.serialize()
+        world.clock.pass_by(1000)
+        world.run(3)
+        people.feature(SOURCE, "PROXY")
+        world.plan(world.ids, lasting=3000, treatment=shape.treatment.value)
+        world.run(2)
+        people.backup(old)
+        world.key = key
+        _keeps_off(world, accept_unsigned=key is ROTATED)
+        world.close()
+    return 2
 
 
 def of_another_installation(shape: Shape) -> int:
@@ -254,21 +260,21 @@ def of_another_installation(shape: Shape) -> int:
     world.wipe()
     world.plan(world.ids, lasting=2000)
     _keeps_off(world)
+    world.close()
     return 1
 
 
-def _keeps_off(world: World) -> None:
+def _keeps_off(world: World, *, accept_unsigned: bool = False) -> None:
     """A new process touches nothing, until a person says that the escrows are to be believed."""
     world.begin()
     writes = world.writes
     world.run(3, seconds=70)
     world.sweep()
     assert world.writes == writes, "touched on the word of a database that does not know"
-    assert world.recover()
+    assert world.recover(accept_unsigned=accept_unsigned)
     world.run(2, seconds=70)
     world.clock.pass_by(9000)
     at_peace(world)
-    world.close()
 
 
 def dies_while_edits_go_back(shape: Shape) -> int:
@@ -323,6 +329,7 @@ def several() -> int:
 # --- frozen processes and late requests ---------------------------------------------------------------------
 
 LASTING: Final = 600.0
+UNANSWERED: Final[tuple[Literal["die before", "error before"], ...]] = ("die before", "error before")
 FREEZES: Final[tuple[Literal["freeze before", "freeze after"], ...]] = ("freeze before", "freeze after")
 
 
@@ -359,13 +366,13 @@ def frozen(shape: Shape, *, others: bool, suspended: bool) -> int:
 
 
 def delayed(shape: Shape) -> int:
-    """A process dies, and its last request arrives when the source was restored long since."""
+    """A request that nobody answered arrives when the source was restored long since."""
     world, runs = _ready(shape), 0
     looks_odd = set(world.store.findings.open())
     start = world.save()
-    for seam in count(1):
+    for seam, kind in ((number, kind) for number in count(1) for kind in UNANSWERED):
         world.load(start)
-        world.begin([Fault(seam, "die before")])
+        world.begin([Fault(seam, kind)])
         world.run(2)
         if not world.seams.fired:
             break
@@ -374,7 +381,7 @@ def delayed(shape: Shape) -> int:
         assert world.settle()
         with suppress(MmdError):
             world.deliver()
-        _look_again(world, seam, looks_odd)
+        _look_again(world, (seam, kind), looks_odd)
         runs += 1
     world.close()
     return runs

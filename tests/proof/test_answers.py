@@ -13,8 +13,11 @@ from answers import (
     ignored_operations,
     odd_reads,
     reads_that_never_agree,
+    refuses_late,
+    spoils_its_pages,
     strips_what_it_does_not_know,
     tampered_with,
+    with_nulls,
 )
 from scale import ALL
 from shapes import SHAPES, Shape
@@ -70,3 +73,11 @@ def test_what_is_anothers_is_never_touched(shape: Shape, tally: Callable[[str, i
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_a_tampered_escrow_is_not_believed(shape: Shape, tally: Callable[[str, int], None]) -> None:
     tally(TIER, tampered_with(shape))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("scene", [refuses_late, with_nulls, spoils_its_pages], ids=lambda it: it.__name__)
+def test_a_tenant_with_a_quirk(
+    scene: Callable[[Shape], int], shape: Shape, tally: Callable[[str, int], None]
+) -> None:
+    tally(TIER, scene(shape))

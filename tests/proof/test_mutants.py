@@ -14,8 +14,11 @@ from answers import (
     ignored_operations,
     odd_reads,
     reads_that_never_agree,
+    refuses_late,
+    spoils_its_pages,
     strips_what_it_does_not_know,
     tampered_with,
+    with_nulls,
 )
 from matrix import PHASES, crashes
 from mutants import MUTANTS, Mutant
@@ -75,6 +78,10 @@ PARTS: Final[dict[str, Callable[[], object]]] = {
     "others' sources": _each(belongs_to_others),
     "unknown keys": _each(strips_what_it_does_not_know),
     "tampered escrows": _each(tampered_with),
+    **{
+        f"quirk: {scene.__name__.replace('_', ' ')}": _each(scene)
+        for scene in (refuses_late, spoils_its_pages, with_nulls)
+    },
     "several sources": several,
     "old backups": _each(backed_up),
     "unknown windows": _each(backed_up_before_the_window),
@@ -84,6 +91,7 @@ PARTS: Final[dict[str, Callable[[], object]]] = {
     "ignored calls": _each(ignored_calls),
     "ignored operations": _each(ignored_operations, FULL),
     "unseen changes": _each(unseen_changes, FULL),
+    "the workflow's Enable": _each(partial(unseen_changes, change="the workflow's Enable"), SOME, KEEP),
     "late requests": _each(delayed, FULL),
     **{f"crashes in {phase.name}": _each(partial(crashes, phase, turns=1), FULL, KEEP) for phase in PHASES},
     "odd answers": _odd_answers,

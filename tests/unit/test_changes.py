@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from samples import BEFORE, TEXT, seen, snapshot
 
-from mmd.changes import Operation, clear, missing_schedules, shelter, suppress, undo
+from mmd.changes import Operation, clear, missing_schedules, shelter, suppress, undo, without_nulls
 from mmd.posture import (
     ACCOUNTS,
     ESCROW,
@@ -59,7 +59,7 @@ def test_the_escrow_is_the_last_thing_off() -> None:
     held = snapshot()
     live = seen(held.during, escrow=TEXT)
     goal = merge(held.after, held.during, live.fields)
-    assert paths(undo(live, goal, held.treatment)) == [
+    assert paths(undo(live, goal)) == [
         "replace /features",
         f"add {PROVISIONING_FLAG}",
         f"remove {HEALTH_FLAG}",
@@ -77,7 +77,7 @@ def test_entering_and_restoring_is_the_identity() -> None:
     live = applied(live, shelter(live, held, TEXT))
     live = applied(live, suppress(live, held))
     goal = merge(held.after, held.during, live.fields)
-    live = applied(live, undo(live, goal, held.treatment))
+    live = applied(live, undo(live, goal))
     live = applied(live, clear(live, goal))
     assert live.attributes == BEFORE.attributes
     assert set(live.features or ()) == set(BEFORE.features)
@@ -92,14 +92,22 @@ def test_what_is_there_already_is_not_sent_again() -> None:
 
 def test_a_string_is_written_back_as_a_string() -> None:
     live = seen(Fields((), {HEALTH_FLAG: True}))
-    assert undo(live, Fields((), {HEALTH_FLAG: "true"}), Treatment.FULL) == (
+    assert undo(live, Fields((), {HEALTH_FLAG: "true"})) == (
         Operation("add", ATTRIBUTES + HEALTH_FLAG, "true"),
     )
 
 
-def test_features_are_never_written_where_the_treatment_leaves_them() -> None:
-    live = seen(Fields(("A",)))
-    assert undo(live, Fields(("B",)), Treatment.KEEP_FEATURES) == ()
+def test_features_are_not_switched_off_where_the_treatment_leaves_them() -> None:
+    held = snapshot(Fields(("A", "B")), Treatment.KEEP_FEATURES)
+    assert "replace /features" not in paths(suppress(seen(Fields(("A",))), held))
+
+
+def test_a_null_that_was_there_is_sent_as_such_or_taken_off_and_is_as_good_as_absent() -> None:
+    goal = Fields((), {HEALTH_FLAG: None})
+    operations = undo(seen(Fields((), {HEALTH_FLAG: True})), goal)
+    assert operations == (Operation("add", ATTRIBUTES + HEALTH_FLAG, None),)
+    assert without_nulls(operations) == (Operation("remove", ATTRIBUTES + HEALTH_FLAG),)
+    assert undo(seen(Fields(())), goal) == ()
 
 
 def test_only_missing_schedules_are_created() -> None:

@@ -138,9 +138,16 @@ def test_merge_keeps_an_added_feature_and_does_not_lose_the_others() -> None:
 
 
 def test_merge_keeps_a_removed_feature_removed_where_it_could_be_seen() -> None:
-    during = treated(BEFORE, Treatment.NO_PROVISIONING)
-    goal = merge(BEFORE, during, replace(during, features=()))
-    assert goal.features == ("PROVISIONING", "ENABLE")
+    before = replace(BEFORE, features=(*BEFORE.features, "PROXY"))
+    during = treated(before, Treatment.NO_PROVISIONING)
+    goal = merge(before, during, replace(during, features=("PROXY",)))
+    assert goal.features == ("PROVISIONING", "ENABLE", "PROXY")
+
+
+@pytest.mark.parametrize("treatment", Treatment)
+def test_emptied_features_are_maintenance_whoever_emptied_them(treatment: Treatment) -> None:
+    during = treated(BEFORE, treatment)
+    assert merge(BEFORE, during, replace(during, features=())).features == BEFORE.features
 
 
 def test_merge_keeps_somebody_elses_flag_and_cron() -> None:
