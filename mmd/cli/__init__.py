@@ -5,6 +5,8 @@ Commands are imported only when they are called, because `mmd --help` and comple
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -17,6 +19,7 @@ from mmd.errors import MmdError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TextIO
 
 # Command: (module, what help says). The attribute is the command's name with underscores.
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -43,6 +46,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "completion": ("mmd.cli.completion", "Print the completion script for a shell."),
 }
 DEBUG: Final = "MMD_DEBUG"
+_UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 class Lazy(click.Group):
@@ -101,13 +105,28 @@ def cli(ctx: click.Context, config: str | None) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the code that the contract gives the outcome."""
+    _open_streams()
+    stdout = sys.stdout
     try:
         code = cli.main(args=arguments, prog_name="mmd", standalone_mode=False)
     except Exception as error:  # noqa: BLE001 - no traceback ever reaches a user
         code = _told(error)
     except KeyboardInterrupt:
         code = 130
+    except SystemExit as left:  # click has answered a shell, or wraps stdout as its reader has gone away
+        code = left.code if sys.stdout is stdout else 0
     _leave(code if isinstance(code, int) else 0)
+
+
+def _open_streams() -> None:
+    """Let nothing go where a standard stream is closed; else the next file, the database, gets its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
 
 
 def _told(error: Exception) -> int:
@@ -123,15 +142,13 @@ def _told(error: Exception) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
         return error.exit_code
-    if isinstance(error, BrokenPipeError):
-        _silence_stdout()
-        return 0
     message, hint, code = _sentence(error)
     from mmd.text import printable  # noqa: PLC0415 - only for a mistake
 
     if message:
         lines = [f"error: {printable(message)}", *([f"hint: {printable(hint)}"] if hint else [])]
-        click.echo("\n".join(lines), err=True)
+        with contextlib.suppress(OSError):  # a stderr that is full, or that nobody reads
+            click.echo("\n".join(lines), err=True)
     return code
 
 
@@ -144,6 +161,8 @@ def _sentence(error: Exception) -> tuple[str, str, int]:
         return message, hint or f"`{path} --help` shows how it is used", 2
     if isinstance(error, click.ClickException):
         return error.format_message(), "", 2
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename is None:
+        return f"the output cannot be written: {error.strerror}", "is there room where it goes to?", 1
     return (
         f"unexpected {type(error).__name__}: {error}",
         f"this is a defect; {DEBUG}=1 shows where, please report it",
@@ -152,13 +171,21 @@ def _sentence(error: Exception) -> tuple[str, str, int]:
 
 
 def _leave(code: int) -> None:
-    """Flush, then exit; a reader that has gone away is no reason for a message."""
+    """Flush, then exit; a reader that has gone away is no reason for a message, a full disk is."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _silence_stdout()
+        _silence(sys.stdout)
+    except OSError as error:
+        code = code or _told(error)
+        _silence(sys.stdout)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _silence(sys.stderr)
     sys.exit(code)
 
 
-def _silence_stdout() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _silence(stream: TextIO) -> None:
+    """Let what is left go nowhere, or Python would try again and leave with a code of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
