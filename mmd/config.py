@@ -32,6 +32,9 @@ _SECRET_HINT: Final = (
     "give the client secret in a file named by [tenant] client_secret_file (mode 0600), as the systemd "
     f"credential client_secret, or in the environment variable {_SECRET_VARIABLE}"
 )
+_TOML_HINT: Final = (
+    'a line is `key = "text"` or `[section]`; `mmd init --dry-run` prints a whole configuration'
+)
 
 
 def _key(read: Reader[T], default: T) -> T:
@@ -173,11 +176,11 @@ def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     try:
         text = path.read_bytes().decode()
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text") from None
+        raise ConfigError(f"{path} is not UTF-8 text", hint="save it as UTF-8 in your editor") from None
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read: {error.strerror}", hint=f"`mmd init {path}` writes one"
-        ) from None
+        missing = isinstance(error, FileNotFoundError)
+        hint = f"`mmd init {path}` writes one" if missing else f"look whose it is: ls -ld {path}"
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=hint) from None
     return parse(text, path, environ)
 
 
@@ -212,11 +215,12 @@ def parse(text: str, path: Path, environ: Mapping[str, str]) -> Config:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ConfigError(f"{path} is not TOML: {_lower_first(reason)}") from None
+        raise ConfigError(f"{path} is not TOML: {_lower_first(reason)}", hint=_TOML_HINT) from None
     written = [*_in_file(document, _Lines(text)), *_in_environment(environ)]
     problems = [item for item in written if isinstance(item, _Problem)]
     # The environment comes last, so it wins.
     entries = {(item.section, item.key): item for item in written if isinstance(item, _Entry)}
+    _settle_tenant(entries)
     values, misread = _read_all(entries.values())
     problems += [*misread, *_contradictions(entries)]
     if problems:
@@ -262,7 +266,8 @@ def _entry(section: str, key: str, value: object, place: str) -> _Entry | _Probl
     if key in _READERS[section]:
         return _Entry(section, key, value, place)
     elsewhere = next((name for name, keys in _READERS.items() if key in keys), None)
-    hint = f"{key} belongs in [{elsewhere}]" if elsewhere else nearest(key, _READERS[section])
+    near = nearest(key, _READERS[section]) or f"the keys of [{section}] are {', '.join(_READERS[section])}"
+    hint = f"{key} belongs in [{elsewhere}]" if elsewhere else near
     return _Problem(place, f"[{section}] has no key {_shown(key)}", hint)
 
 
@@ -278,6 +283,16 @@ def _read_all(entries: Iterable[_Entry]) -> tuple[dict[str, dict[str, Any]], lis
         else:
             values.setdefault(entry.section, {})[entry.key] = read
     return values, problems
+
+
+def _settle_tenant(entries: dict[tuple[str, str], _Entry]) -> None:
+    """Name and base_url are two ways to say one thing: the environment's wins over the file's."""
+    ways = [("tenant", "name"), ("tenant", "base_url")]
+    for way, other in (ways, ways[::-1]):
+        if way in entries and other in entries and entries[way].value:
+            ours, theirs = entries[way].place, entries[other].place
+            if ours.startswith("MMD_") and not theirs.startswith("MMD_"):
+                del entries[other]
 
 
 def _contradictions(entries: Mapping[tuple[str, str], _Entry]) -> Iterator[_Problem]:
@@ -307,7 +322,7 @@ def _as_error(path: Path, problems: list[_Problem]) -> ConfigError:
     also = [
         f"also {other.place}: {other.sentence}" + f" ({other.hint})" * bool(other.hint) for other in others
     ]
-    hint = "\n".join([first.hint] * bool(first.hint) + also)
+    hint = "; ".join([first.hint] * bool(first.hint) + also).replace("?; also", "? Also")
     return ConfigError(f"{path}, {first.place}: {first.sentence}", hint=hint)
 
 

@@ -95,7 +95,10 @@ def _opened(path: Path) -> TextIO:
     try:
         return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
     except OSError as error:
-        raise MmdError(f"{path} cannot be written: {error.strerror}") from error
+        raise MmdError(
+            f"{path} cannot be written: {error.strerror}",
+            hint=f"look whose it is, and whether there is room: ls -ld {path.parent}; df {path.parent}",
+        ) from error
 
 
 class Notifier:

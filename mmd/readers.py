@@ -21,22 +21,24 @@ from mmd.windows import zone_named
 T = TypeVar("T")
 Reader = Callable[[object], T]
 
+_DURATIONS: Final = 'a number and a unit, in quotes: s, m, h, d or w, as in "90m"'
+_URLS: Final = "a URL is https://, a host, and no spaces"
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]+")
 
 
 def text(value: object) -> str:
     """Any printable text."""
     if not isinstance(value, str):
-        raise Refused("must be a string")
+        raise Refused("must be a string", hint='write it in quotes: "…"')
     if not value.isprintable():
-        raise Refused("must not contain control characters")
+        raise Refused("must not contain control characters", hint="write it on one line, without escapes")
     return value
 
 
 def count(value: object) -> int:
     """A whole number, 1 or more."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise Refused("must be a whole number, 1 or more")
+        raise Refused("must be a whole number, 1 or more", hint="write digits alone, without quotes: 25")
     return value
 
 
@@ -45,7 +47,8 @@ def one_of(*choices: str) -> Reader[str]:
 
     def read(value: object) -> str:
         if value not in choices:
-            raise Refused(f"must be {_either(choices)}", hint=nearest(value, choices))
+            hint = nearest(value, choices) or f'write "{choices[0]}", for example'
+            raise Refused(f"must be {_either(choices)}", hint=hint)
         return value
 
     return read
@@ -56,7 +59,7 @@ def list_of(read: Reader[T]) -> Reader[tuple[T, ...]]:
 
     def read_all(value: object) -> tuple[T, ...]:
         if not isinstance(value, list):
-            raise Refused("must be a list")
+            raise Refused("must be a list", hint='in the file, in brackets: ["…", "…"]')
         return tuple(read(item) for item in value)
 
     return read_all
@@ -69,14 +72,16 @@ def span(value: object) -> timedelta:
     try:
         return parse_duration(text(value))
     except Refused:
-        raise Refused('must be a duration such as "30s", "90m" or "1h30m", at most 366 days') from None
+        raise Refused(
+            'must be a duration such as "30s", "90m" or "1h30m", at most 366 days', hint=_DURATIONS
+        ) from None
 
 
 def period(value: object) -> timedelta:
     """A duration longer than zero: what repeats every zero seconds never lets go."""
     length = span(value)
     if not length:
-        raise Refused("must be longer than zero")
+        raise Refused("must be longer than zero", hint='the shortest is "1s"')
     return length
 
 
@@ -107,7 +112,10 @@ def rate(value: object) -> Rate:
     """Requests per duration: "80/10s"."""
     found = re.fullmatch(r"([0-9]{1,3})/(\S+)", value) if isinstance(value, str) else None
     if not found or not 1 <= int(found[1]) <= 100:  # noqa: PLR2004 - ISC's limit per 10 s
-        raise Refused('must be requests per duration such as "80/10s", from 1 to 100 requests')
+        raise Refused(
+            'must be requests per duration such as "80/10s", from 1 to 100 requests',
+            hint="ISC allows 100 per 10 s, for all that use the client id together",
+        )
     return Rate(int(found[1]), period(found[2]))
 
 
@@ -130,15 +138,18 @@ def _url(value: object) -> str:
         url = urlsplit(written)
         host, _ = url.hostname or "", url.port
     except ValueError:
-        raise Refused("must be a URL such as https://acme.api.identitynow.com") from None
+        raise Refused("must be a URL such as https://acme.api.identitynow.com", hint=_URLS) from None
     if url.scheme not in {"https", "http"} or not _HOST.fullmatch(host) or " " in written:
-        raise Refused("must be a URL such as https://acme.api.identitynow.com")
+        raise Refused("must be a URL such as https://acme.api.identitynow.com", hint=_URLS)
     if "@" in url.netloc:
         raise Refused(
             "must not contain a user or password", hint="what mmd signs in with has keys of its own"
         )
     if url.scheme == "http" and not _is_loopback(host):
-        raise Refused("must be https: plain http is for a tenant simulated on this machine")
+        raise Refused(
+            "must be https: plain http is for a tenant simulated on this machine",
+            hint="write https:// before the host",
+        )
     return written
 
 
@@ -167,7 +178,10 @@ def ping_url(value: object) -> Secret:
 def alert_url(value: object) -> Secret:
     """Something with the look of an Apprise URL; only Apprise knows them all (`mmd doctor` asks it)."""
     if not isinstance(value, str) or not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://\S", value):
-        raise Refused("must be Apprise URLs such as mailto://user:password@example.com")
+        raise Refused(
+            "must be Apprise URLs such as mailto://user:password@example.com",
+            hint="each begins with its service, such as slack:// or json://; `mmd alerts test` tries them",
+        )
     return Secret(value)
 
 
@@ -175,7 +189,10 @@ def sqlite_url(value: object) -> str:
     """An SQLAlchemy URL naming a file."""
     found = re.fullmatch(r"sqlite:///([^?#]+)", text(value))
     if not found or found[1].endswith("/") or found[1].startswith((":memory:", "file:")):
-        raise Refused("must name an SQLite file such as sqlite:///mmd.db")
+        raise Refused(
+            "must name an SQLite file such as sqlite:///mmd.db",
+            hint="a whole path has a fourth slash: sqlite:////var/lib/mmd/mmd.db",
+        )
     return found[0]
 
 
@@ -185,14 +202,16 @@ def path(value: object) -> Path | None:
     try:
         return Path(written).expanduser() if written else None
     except RuntimeError:
-        raise Refused("must not begin with an unknown user's home directory") from None
+        raise Refused(
+            "must not begin with an unknown user's home directory", hint="write the whole path, from /"
+        ) from None
 
 
 def directory(value: object) -> Path:
     """A path that must be set."""
     named = path(value)
     if named is None:
-        raise Refused("must name a directory")
+        raise Refused("must name a directory", hint='such as "reports", beside this file')
     return named
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from mmd.errors import ConfigError
+
+_ALONE: Final = "it must hold the secret alone, on one line"
 
 
 @final
@@ -52,7 +54,7 @@ def from_file(file: Path, *, private: bool) -> Secret:
             _check(file, os.fstat(opened.fileno()), private=private)
             return from_text(opened.read(65536).decode(), str(file))
     except UnicodeDecodeError:
-        raise ConfigError(f"{file} is not UTF-8 text") from None
+        raise ConfigError(f"{file} is not UTF-8 text", hint=_ALONE) from None
     except OSError as error:
         raise ConfigError(
             f"the client secret in {file} cannot be read: {error.strerror}",
@@ -63,19 +65,21 @@ def from_file(file: Path, *, private: bool) -> Secret:
 def from_text(text: str, place: str) -> Secret:
     """The secret in `text`, without the line end an editor leaves; `place` names it. Raises ConfigError."""
     text = text.removesuffix("\n").removesuffix("\r")
-    hint = "it must hold the secret alone, on one line"
     if not text:
-        raise ConfigError(f"the client secret in {place} is empty", hint=hint)
+        raise ConfigError(f"the client secret in {place} is empty", hint=_ALONE)
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ConfigError(
-            f"the client secret in {place} has spaces, line breaks or odd characters", hint=hint
+            f"the client secret in {place} has spaces, line breaks or odd characters", hint=_ALONE
         )
     return Secret(text)
 
 
 def _check(file: Path, status: os.stat_result, *, private: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"{file} is not a regular file, so it is not read as the client secret")
+        raise ConfigError(
+            f"{file} is not a regular file, so it is not read as the client secret",
+            hint="name a file that holds the secret in [tenant] client_secret_file",
+        )
     if private and status.st_mode & 0o077:
         raise ConfigError(
             f"{file} holds the client secret and is open to others (mode {stat.S_IMODE(status.st_mode):04o})",

@@ -123,7 +123,7 @@ class App:
         if not self.interactive:
             raise Refused(f"not confirmed: {question}", hint="add --yes where nobody can be asked")
         if not click.confirm(printable(question), err=True):
-            raise Refused("not confirmed; nothing was changed")
+            raise Refused("not confirmed; nothing was changed", hint="answer y, or add --yes, to go on")
 
 
 def config_option(command: AnyCommand) -> AnyCommand:

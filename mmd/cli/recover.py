@@ -62,7 +62,10 @@ def recover(app: App, form: str, *, accept_unsigned: bool, yes: bool, dry_run: b
         )
     if not found.new:
         known = f" ({found.known} are on file already)" if found.known else ""
-        raise NotFound(f"no source carries an escrow that is not on file{known}")
+        raise NotFound(
+            f"no source carries an escrow that is not on file{known}",
+            hint="there is nothing to recover; `mmd zombies` lists what else is in maintenance",
+        )
 
 
 async def _recovered(app: App, *, accept_unsigned: bool, yes: bool, dry_run: bool) -> Found:

@@ -433,8 +433,22 @@ class How:
 _reason = click.option("--reason", metavar="TEXT", help="Why, for the journal.")
 
 
+class _Lengthening(click.Command):
+    """A command with a duration among its arguments, which says of `-30m` that it is negative."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take what was typed; click would look for an option -3."""
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.NoSuchOption:
+            for word in args:
+                if word.startswith("-") and word[1:2].isdecimal():
+                    parse_duration(word)
+            raise
+
+
 @config_option
-@schedule.command(name="extend")
+@schedule.command(name="extend", cls=_Lengthening)
 @_window
 @click.argument("duration", metavar="D")
 @_reason

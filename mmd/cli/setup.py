@@ -94,7 +94,9 @@ def _write(path: Path, text: str) -> None:
     except FileNotFoundError:
         raise NotFound(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}") from None
     except OSError as error:
-        raise MmdError(f"{path} cannot be written: {error.strerror}") from None
+        raise MmdError(
+            f"{path} cannot be written: {error.strerror}", hint=f"look whose it is: ls -ld {path.parent}"
+        ) from None
 
 
 def _make_database(loaded: config.Config) -> str:

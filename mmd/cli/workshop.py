@@ -158,7 +158,10 @@ def verdict(report: Report) -> None:
     tried = [outcome for outcome in report.outcomes if outcome.action.verb in WRITES]
     names = "; ".join(f"{outcome.action.source_name}: {outcome.error}" for outcome in report.failed)
     if len(report.failed) < len(tried):
-        raise PartlyDone(f"{len(report.failed)} of {len(tried)} sources failed: {names}")
+        raise PartlyDone(
+            f"{len(report.failed)} of {len(tried)} sources failed: {names}",
+            hint="the next pass tries them again; `mmd history NAME` says what was sent",
+        )
     first = report.failed[0].error
     kind = type(first) if isinstance(first, Denied | Unreachable) else MmdError
     raise kind(names, hint="the next pass tries again")

@@ -203,9 +203,15 @@ def create_file(path: Path) -> None:
         with suppress(FileExistsError):  # somebody else was faster, and theirs is as good
             path.hardlink_to(draft)
     except OSError as error:
-        raise MmdError(f"the database {path} cannot be made: {error.strerror}") from error
+        raise MmdError(
+            f"the database {path} cannot be made: {error.strerror}", hint=_ls(path.parent)
+        ) from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _ls(folder: Path) -> str:
+    return f"look whose the folder is, and whether there is room: ls -ld {folder}; df {folder}"
 
 
 def revision_of(path: Path) -> str:
@@ -279,7 +285,7 @@ def backup(path: Path, target: Path) -> None:
     try:
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except OSError as error:
-        raise MmdError(f"{target} cannot be made: {error.strerror}") from error
+        raise MmdError(f"{target} cannot be made: {error.strerror}", hint=_ls(target.parent)) from error
     source, copy = sqlite3.connect(path), sqlite3.connect(target)
     try:
         source.backup(copy)

@@ -564,7 +564,10 @@ def test_extend_moves_the_end(desk: Desk) -> None:
     (entry,) = journal(desk, "window.extended")
     (key,) = entry.body["after"]
     assert entry.body["before"][key] != entry.body["after"][key]
-    assert desk.mmd("schedule", "extend", window["id"], "--", "-30m").code == 2
+    for words in (("--", "-30m"), ("-30m",), ("-30m", "--yes")):
+        refused = desk.mmd("schedule", "extend", window["id"], *words)
+        assert (refused.code, refused.error) == (2, "error: '-30m' is negative")
+    assert "No such option '--foo'" in desk.mmd("schedule", "extend", window["id"], "1h", "--foo").error
     assert desk.mmd("schedule", "extend", window["id"], "later").code == 2
 
 
