@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -235,13 +236,12 @@ class Daemon:
         except MmdError as error:
             self._log.error("pass.failed", error=error.message, hint=error.hint)
             self._note(now, ok=False, note=error.message)
-            self._alert(Report(at=now, error=error))
-            self._arm(utcnow() + timedelta(seconds=5))
-            return
-        self._tell(report, time.monotonic() - started)
+            report = Report(at=now, error=error, again_at=utcnow() + timedelta(seconds=5))
+        else:
+            self._tell(report, time.monotonic() - started)
         with self._noting():
             for number, _ in requests:
-                self._store.service.answer(number, _summary(report), now=utcnow())
+                self._store.service.answer(number, self._answer(report), now=utcnow())
         self._alert(report)
         later = utcnow() + self._rhythm.interval
         self._arm(min(later, report.again_at or later))
@@ -265,7 +265,28 @@ class Daemon:
         log = self._log.info if ok else self._log.warning
         problem = {"error": report.error.message} if report.error else {}
         log("pass.done", **report.counts, failed=len(report.failed), ms=round(seconds * 1000), **problem)
-        self._note(report.at, ok=ok, note=_summary(report))
+        self._note(report.at, ok=ok, note=self._summary(report))
+
+    def _answer(self, report: Report) -> str:
+        """What a command is told of the pass that it asked for; `mmd.cli.workshop` reads it."""
+        error = report.verdict
+        problem = {} if error is None else {"error": error.message, "hint": error.hint}
+        return json.dumps(
+            {
+                "summary": self._summary(report),
+                "actions": report.actions,
+                "exit_code": error.exit_code if error else 0,
+                **problem,
+            }
+        )
+
+    def _summary(self, report: Report) -> str:
+        parts = [f"{count} {verb}" for verb, count in report.counts.items()]
+        parts += [f"{self._reconciler.underway} under way"] * bool(self._reconciler.underway)
+        counts = ", ".join(parts) or "nothing planned"
+        if report.error is not None:
+            return f"{counts}; {report.error.message}"
+        return f"{counts}, {len(report.failed)} failed" if report.failed else counts
 
     def _alert(self, report: Report) -> None:
         """Have people told; a database that cannot be written to must not end the passes."""
@@ -387,10 +408,3 @@ class Daemon:
         while self._notifier.watchdog is not None:
             self._notifier.tell("WATCHDOG=1")
             await asyncio.sleep(self._notifier.watchdog.total_seconds())
-
-
-def _summary(report: Report) -> str:
-    counts = ", ".join(f"{count} {verb}" for verb, count in report.counts.items()) or "nothing planned"
-    if report.error is not None:
-        return f"{counts}; {report.error.message}"
-    return f"{counts}, {len(report.failed)} failed" if report.failed else counts

@@ -14,13 +14,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from mmd.amend import still_wanted
-from mmd.errors import Garbled, MmdError, Rejected, TenantError
+from mmd.errors import Denied, Garbled, MmdError, PartlyDone, Rejected, TenantError, Unreachable
 from mmd.escrow import Escrow, Trust, unseal
 from mmd.findings import Finding, Rules, judge
 from mmd.isc import RANK, Priority
 from mmd.plan import WRITES, Action, Case, Held, Verb, is_newer, latest, plan
 from mmd.posture import FLAGS, MARKER, OWN_KEYS, Posture, drift
 from mmd.store import Entry, Sighting
+from mmd.views import action_view
 from mmd.windows import begun, next_boundary
 
 if TYPE_CHECKING:
@@ -70,6 +71,31 @@ class Report:
         """How many actions there were of each verb."""
         verbs = [outcome.action.verb for outcome in self.outcomes]
         return {verb.value: verbs.count(verb) for verb in Verb if verb in verbs}
+
+    @property
+    def actions(self) -> list[dict[str, Json]]:
+        """What was done or tried, as the contract's JSON has it."""
+        done = [outcome for outcome in self.outcomes if outcome.action.verb is not Verb.WAIT]
+        return [
+            {**action_view(outcome.action), "error": outcome.error.message if outcome.error else None}
+            for outcome in done
+        ]
+
+    @property
+    def verdict(self) -> MmdError | None:
+        """What went wrong in the pass as a whole, with the exit code that fits; None where nothing did."""
+        if self.error is not None or not self.failed:
+            return self.error
+        tried = [outcome for outcome in self.outcomes if outcome.action.verb in WRITES]
+        names = "; ".join(f"{outcome.action.source_name}: {outcome.error}" for outcome in self.failed)
+        if len(self.failed) < len(tried):
+            return PartlyDone(
+                f"{len(self.failed)} of {len(tried)} sources failed: {names}",
+                hint="the next pass tries them again; `mmd history NAME` says what was sent",
+            )
+        first = self.failed[0].error
+        kind = type(first) if isinstance(first, Denied | Unreachable) else MmdError
+        return kind(names, hint="the next pass tries again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +179,11 @@ class Reconciler:
             error=gathered.error or self._unwritten,
             again_at=self._again(gathered, outcomes, now),
         )
+
+    @property
+    def underway(self) -> int:
+        """How many sources are being worked on."""
+        return sum(not task.done() for task in self._busy.values())
 
     async def plan(self) -> tuple[tuple[Action, ...], MmdError | None]:
         """What a pass would do now; sends no mutating request and writes nothing."""

@@ -14,7 +14,7 @@ from typing import Any
 from mmd.amend import still_wanted
 from mmd.escrow import Claim, stamp
 from mmd.findings import Finding, Kind
-from mmd.plan import Held
+from mmd.plan import Action, Held
 from mmd.posture import Json, Posture
 from mmd.windows import (
     Occurrence,
@@ -30,6 +30,16 @@ from mmd.windows import (
 )
 
 Exemptions = frozenset[tuple[str, str, str]]  # window id, occurrence key, source id
+
+
+def action_view(action: Action) -> dict[str, Json]:
+    """Return an action of a pass as the contract's JSON has it."""
+    return {
+        "source_id": action.source_id,
+        "source_name": action.source_name,
+        "verb": action.verb.value,
+        "reason": action.reason,
+    }
 
 
 def first_of(window: Window) -> Occurrence | None:

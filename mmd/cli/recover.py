@@ -74,7 +74,6 @@ async def _recovered(app: App, *, accept_unsigned: bool, yes: bool, dry_run: boo
         daemon_or_lock,
         passes,
         rules,
-        verdict,
     )
 
     async with at_work(app, create=not dry_run) as (store, work, isc):
@@ -88,7 +87,9 @@ async def _recovered(app: App, *, accept_unsigned: bool, yes: bool, dry_run: boo
         with daemon_or_lock(app) as running:
             put_on_file(store, found.new, now=app.now, actor=app.actor)
             if not running:
-                verdict(await passes(work))
+                report = await passes(work)
+                if report.verdict is not None:
+                    raise report.verdict
     return found
 
 

@@ -216,9 +216,11 @@ async def _by_hand(store: Store, work: Reconciler, held: Held) -> None:
     Raises:
         MmdError: ISC does not let it be restored; the snapshot stays open.
     """
+    from mmd.cli.workshop import one_pass  # noqa: PLC0415 - as above
+
     problem: MmdError | None = None
     for _ in range(TRIES):
-        report = await work.run()
+        report = await one_pass(work)
         failed = [item for item in report.failed if item.action.source_id == held.snapshot.source_id]
         problem = report.error or (failed[0].error if failed else None)
         if not store.holds.held(held.snapshot.source_id):

@@ -13,17 +13,18 @@ from mmd.cli.output import Table, emit, format_option, say
 from mmd.errors import Findings
 from mmd.plan import WRITES, Verb
 from mmd.posture import Posture
+from mmd.views import action_view
 from mmd.when import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mmd.cli.app import App
+    from mmd.cli.workshop import Answer
     from mmd.daemon import Alarm
     from mmd.isc import Isc
     from mmd.plan import Action
     from mmd.publish import Publisher
-    from mmd.reconcile import Report
     from mmd.store import Store
 
 
@@ -117,8 +118,9 @@ def plan(app: App, form: str) -> None:
     actions = asyncio.run(_planned(app))
     writes = [action for action in actions if action.verb in WRITES]
     takes = app.pace.entering(len(writes)) if writes else timedelta(0)
-    data = {"actions": [_action(action) for action in actions], "seconds": int(takes.total_seconds())}
-    emit(form, data, _table(actions), empty="nothing to do")
+    views = [action_view(action) for action in actions]
+    data = {"actions": views, "seconds": int(takes.total_seconds())}
+    emit(form, data, _table(views), empty="nothing to do")
     if writes:
         say(f"this would take about {format_duration(takes)}")
         raise Findings("")
@@ -152,44 +154,32 @@ def reconcile(ctx: click.Context, app: App, form: str, *, yes: bool, dry_run: bo
     if dry_run:
         ctx.invoke(plan, form=form)
         return
-    report = asyncio.run(_reconciled(app))
-    if isinstance(report, str):
-        say(f"the daemon has done a pass: {report}")
-        emit(form, {"actions": [], "daemon": report}, Table(_HEADINGS, []))
-        return
-    done = [outcome for outcome in report.outcomes if outcome.action.verb is not Verb.WAIT]
-    data = [
-        {**_action(outcome.action), "error": outcome.error.message if outcome.error else None}
-        for outcome in done
-    ]
-    emit(form, {"actions": data}, _table([outcome.action for outcome in done]), empty="nothing to do")
-    from mmd.cli.workshop import verdict  # noqa: PLC0415 - as above
-
-    verdict(report)
+    answer = asyncio.run(_reconciled(app))
+    data: dict[str, Any] = {"actions": answer.actions}
+    if answer.daemon is not None:
+        say(f"the daemon has done a pass: {answer.daemon}")
+        data["daemon"] = answer.daemon
+    emit(form, data, _table(answer.actions), empty="" if answer.daemon else "nothing to do")
+    if answer.error is not None:
+        raise answer.error
 
 
-async def _reconciled(app: App) -> Report | str:
-    from mmd.cli.workshop import ask_daemon, at_work, daemon_or_lock, passes  # noqa: PLC0415 - as above
+async def _reconciled(app: App) -> Answer:
+    from mmd.cli.workshop import Answer, ask_daemon, at_work, daemon_or_lock, passes  # noqa: PLC0415 - as above
 
     async with at_work(app, create=True) as (store, work, _):
         with daemon_or_lock(app) as running:
             if running:
                 return await ask_daemon(store, "pass", app.actor)
-            return await passes(work)
+            report = await passes(work)
+            return Answer(actions=report.actions, error=report.verdict)
 
 
 _HEADINGS = ("SOURCE", "VERB", "REASON", "ID")
 
 
-def _table(actions: Sequence[Action]) -> Table:
-    rows = [(action.source_name, action.verb.value, action.reason, action.source_id) for action in actions]
-    return Table(_HEADINGS, rows, [action.source_id for action in actions])
-
-
-def _action(action: Action) -> dict[str, Any]:
-    return {
-        "source_id": action.source_id,
-        "source_name": action.source_name,
-        "verb": action.verb.value,
-        "reason": action.reason,
-    }
+def _table(actions: Sequence[Mapping[str, Any]]) -> Table:
+    rows = [
+        tuple(action[key] for key in ("source_name", "verb", "reason", "source_id")) for action in actions
+    ]
+    return Table(_HEADINGS, rows, [action["source_id"] for action in actions])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmd import config
+from mmd.cli.output import progress, progress_done
 from mmd.daemon import only_one
 from mmd.effects import Effects
-from mmd.errors import Conflict, Denied, MmdError, PartlyDone, Unreachable
+from mmd.errors import Conflict, Denied, MmdError, NotFound, PartlyDone, Refused, Unreachable
 from mmd.escrow import derive_key
 from mmd.findings import Rules
 from mmd.plan import WRITES, Interference
@@ -19,7 +22,7 @@ from mmd.reconcile import Reconciler, Report
 from mmd.sweep import Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from mmd.cli.app import App
     from mmd.isc import Isc
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 ANSWER_WITHIN = 120.0  # seconds in which a running daemon should have answered
 POLL = 0.2
+_BY_CODE = {kind.exit_code: kind for kind in (Refused, NotFound, Conflict, Denied, Unreachable, PartlyDone)}
 
 
 def clock() -> datetime:
@@ -122,14 +126,35 @@ def daemon_or_lock(app: App) -> Iterator[bool]:
 
 async def passes(work: Reconciler) -> Report:
     """Run a pass, and another look at what it did; return the first one's report."""
-    report = await work.run()
+    report = await one_pass(work)
     if any(outcome.action.verb in WRITES for outcome in report.outcomes):
         await asyncio.sleep(1)
         await work.run()
     return report
 
 
-async def ask_daemon(store: Store, kind: str, actor: str) -> str:
+async def one_pass(work: Reconciler) -> Report:
+    """Run a pass, and show how many sources are still to be done."""
+    running = asyncio.create_task(work.run())
+    try:
+        while not (await asyncio.wait([running], timeout=POLL))[0]:
+            left = work.underway
+            progress(f"{left} source{'s' * (left > 1)} to be done" if left else "reading the sources …")
+    finally:
+        progress_done()
+    return running.result()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of a pass; `daemon` is the daemon's word for it, where it ran there."""
+
+    actions: Sequence[Mapping[str, Any]] = ()
+    error: MmdError | None = None
+    daemon: str | None = None
+
+
+async def ask_daemon(store: Store, kind: str, actor: str) -> Answer:
     """Leave the daemon a request and wait for its answer.
 
     Raises:
@@ -137,31 +162,27 @@ async def ask_daemon(store: Store, kind: str, actor: str) -> str:
     """
     number = store.service.ask(kind, actor=actor, now=clock())
     deadline = asyncio.get_running_loop().time() + ANSWER_WITHIN
-    while asyncio.get_running_loop().time() < deadline:
-        answer = store.service.answered(number)
-        if answer is not None:
-            return answer
-        await asyncio.sleep(POLL)
+    try:
+        while asyncio.get_running_loop().time() < deadline:
+            answer = store.service.answered(number)
+            if answer is not None:
+                row = store.service.daemon()
+                return _read(answer, ok=row is not None and row.pass_ok)
+            progress("waiting for the daemon's pass …")
+            await asyncio.sleep(POLL)
+    finally:
+        progress_done()
     raise Conflict("the running daemon does not answer", hint="see its log; `mmd status` shows its last pass")
 
 
-def verdict(report: Report) -> None:
-    """Turn what went wrong in a pass into the exit code that fits.
-
-    Raises:
-        MmdError: the pass, or some source, failed.
-    """
-    if report.error is not None:
-        raise report.error
-    if not report.failed:
-        return
-    tried = [outcome for outcome in report.outcomes if outcome.action.verb in WRITES]
-    names = "; ".join(f"{outcome.action.source_name}: {outcome.error}" for outcome in report.failed)
-    if len(report.failed) < len(tried):
-        raise PartlyDone(
-            f"{len(report.failed)} of {len(tried)} sources failed: {names}",
-            hint="the next pass tries them again; `mmd history NAME` says what was sent",
-        )
-    first = report.failed[0].error
-    kind = type(first) if isinstance(first, Denied | Unreachable) else MmdError
-    raise kind(names, hint="the next pass tries again")
+def _read(answer: str, *, ok: bool) -> Answer:
+    """Read the daemon's answer; an older mmd's is a sentence alone, and `ok` says how its pass went."""
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        hint = "an older mmd runs as the daemon: restart it; its log says more"
+        return Answer(daemon=answer, error=None if ok else MmdError(answer, hint=hint))
+    code, error = said["exit_code"], None
+    if code:
+        error = _BY_CODE.get(code, MmdError)(said["error"], hint=said["hint"])
+    return Answer(actions=said["actions"], error=error, daemon=said["summary"])

@@ -1,0 +1,138 @@
+"""`mmd reconcile`: by itself, and where a daemon answers for it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from desk import SECRET_VARIABLE, Desk, tenant
+
+from mmd.daemon import only_one
+from mmd.errors import Denied, MmdError, Unreachable
+from mmd.plan import Action, Case, Verb
+from mmd.reconcile import Outcome, Report
+from mmd.simulator import Rule, Simulator, faults
+from mmd.store import DaemonRow, Store
+
+JSON = ("-o", "json")
+NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
+RESTORED = {"source_id": "s1", "source_name": "AD", "verb": "restore", "reason": "r", "error": None}
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with tenant() as found:
+        yield found
+
+
+@pytest.fixture
+def desk(
+    simulator: Simulator,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Desk:
+    monkeypatch.setenv(SECRET_VARIABLE, simulator.client_secret)
+    found = Desk(tmp_path, capsys)
+    found.configure(simulator)
+    Store.open(found.database, create=True).close()
+    return found
+
+
+@contextmanager
+def answering(desk: Desk, answer: str, *, pass_ok: bool = True) -> Iterator[None]:
+    """A daemon that holds the lock and answers what it is asked, whichever version it is of."""
+    left = threading.Event()
+
+    def serve() -> None:
+        with Store.open(desk.database) as store:
+            row = DaemonRow(pid=1, host="here", version="0", started_at=NOON, pass_at=NOON, pass_ok=pass_ok)
+            store.service.started(row)
+            while not left.wait(0.02):
+                for number, _ in store.service.asked():
+                    store.service.answer(number, answer, now=NOON)
+
+    with only_one(desk.database):
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            left.set()
+            thread.join()
+
+
+def told(exit_code: int = 0, **more: object) -> str:
+    return json.dumps({"summary": "1 restore", "actions": [RESTORED], "exit_code": exit_code, **more})
+
+
+def test_what_the_daemon_did_is_shown(desk: Desk) -> None:
+    with answering(desk, told()):
+        assert desk.done("reconcile", *JSON).json == {"actions": [RESTORED], "daemon": "1 restore"}
+        said = desk.done("reconcile")
+    assert said.out.splitlines()[1].split() == ["AD", "restore", "r", "s1"]
+    assert said.err == "the daemon has done a pass: 1 restore\n"
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 5, 6, 7])
+def test_the_exit_code_is_that_of_the_daemons_pass(desk: Desk, code: int) -> None:
+    with answering(desk, told(code, error="no connection to ISC", hint="is the network up?")):
+        said = desk.mmd("reconcile", *JSON)
+    assert (said.code, said.json["actions"]) == (code, [RESTORED])
+    assert said.err.splitlines()[1:] == ["error: no connection to ISC", "hint: is the network up?"]
+
+
+@pytest.mark.parametrize(("pass_ok", "code"), [(True, 0), (False, 1)])
+def test_an_older_daemon_answers_in_a_sentence(desk: Desk, pass_ok: bool, code: int) -> None:
+    with answering(desk, "1 wait; no connection to ISC", pass_ok=pass_ok):
+        said = desk.mmd("reconcile", *JSON)
+    assert said.code == code
+    assert said.json == {"actions": [], "daemon": "1 wait; no connection to ISC"}
+    if code:
+        assert said.error == "error: 1 wait; no connection to ISC"
+
+
+def test_a_source_that_fails_is_partly_done(desk: Desk, simulator: Simulator) -> None:
+    good, bad = list(simulator.tenant.sources)[:2]
+    simulator.faults.append(Rule(faults.fail(400), "PATCH", bad))
+    desk.done("start", good, bad, "--for", "1h", "--reason", "r")
+    said = desk.mmd("reconcile", *JSON)
+    assert (said.code, len(said.json["actions"])) == (7, 2)
+    assert said.error.startswith("error: 1 of 2 sources failed: ")
+
+
+def outcome(verb: Verb, error: MmdError | None = None) -> Outcome:
+    case = Case(source_id="s1", source_name="AD")
+    action = Action(verb=verb, source_id="s1", source_name="AD", reason="r", case=case)
+    return Outcome(action=action, error=error)
+
+
+@pytest.mark.parametrize(
+    ("report", "code"),
+    [
+        (Report(at=NOON), None),
+        (Report(at=NOON, outcomes=(outcome(Verb.WAIT),), error=Unreachable("gone")), 6),
+        (Report(at=NOON, outcomes=(outcome(Verb.ENTER, Denied("401")),)), 5),
+        (Report(at=NOON, outcomes=(outcome(Verb.ENTER, MmdError("no")), outcome(Verb.RESTORE))), 7),
+    ],
+)
+def test_a_pass_comes_to_one_verdict(report: Report, code: int | None) -> None:
+    assert (report.verdict.exit_code if report.verdict else None) == code
+    assert report.verdict is None or report.verdict.hint
+    assert not any(action["verb"] == "wait" for action in report.actions)
+
+
+def test_progress_is_shown_to_a_person(
+    desk: Desk, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator.switches.latency = 0.3
+    desk.done("start", *list(simulator.tenant.sources)[:2], "--for", "1h", "--reason", "r")
+    monkeypatch.setattr("mmd.cli.output.sys.stderr.isatty", lambda: True)
+    assert "sources to be done" in desk.done("reconcile").err
+    with answering(desk, told()):
+        assert "waiting for the daemon's pass" in desk.done("reconcile").err
