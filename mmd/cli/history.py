@@ -105,14 +105,12 @@ def one_source(store: Store, word: str) -> SourceRef:
     "newest",
     metavar="N",
     type=click.IntRange(min=0),
-    default=_NEWEST,
-    show_default=True,
-    help="So many of the newest; 0 for all.",
+    help=f"So many of the newest; 0 for all. Else {_NEWEST} lines, and all of a period, of CSV and of JSON.",
 )
 @format_option
 @click.pass_obj
 def history(
-    app: App, source: str | None, since: str | None, until: str | None, newest: int, form: str
+    app: App, source: str | None, since: str | None, until: str | None, newest: int | None, form: str
 ) -> None:
     """Show what happened, newest last: of everything, or of SOURCE and the windows that name it.
 
@@ -123,6 +121,8 @@ def history(
         _verify(app, form)
         return
     begins, ends = (_instant(app, text) for text in (since, until))
+    if newest is None:  # whoever names a period, or exports, wants all of it
+        newest = _NEWEST if form == "table" and begins is ends is None else 0
     shown = 0
     with app.store() as store:
         source_id = None if source is None else one_source(store, source).id

@@ -268,6 +268,16 @@ def test_two_hundred_unless_told_otherwise(desk: Desk) -> None:
     assert desk.done("history", "-n", "0").out.count("\n") == 306
 
 
+def test_all_of_a_period_and_of_what_is_exported(desk: Desk) -> None:
+    with desk.open() as store:
+        store.journal.write(*(Entry(at=NOON, kind="entered", actor="me") for _ in range(300)))
+    assert len(desk.done("history", *JSON).json["entries"]) == 306
+    assert len(desk.done("history", "-n", "7", *JSON).json["entries"]) == 7
+    assert desk.done("history", "-o", "csv").out.count("\n") == 307
+    assert desk.done("history", "--since", "2025-01-01 00:00").out.count("\n") == 306
+    assert desk.done("history", "--until", "2025-12-31 00:00", *JSON).out.count('"seq"') == 306
+
+
 def test_of_a_source_and_of_a_while(desk: Desk) -> None:
     of_source = desk.done("history", "HR", *JSON).json["entries"]
     assert [item["seq"] for item in of_source] == [1, 4, 5, 6]
