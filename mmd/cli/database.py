@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mmd.cli.app import Group, config_option
-from mmd.cli.output import progress, progress_done, say
+from mmd.cli.output import Table, emit, format_option, progress, progress_done, say
 from mmd.errors import NotFound
 
 if TYPE_CHECKING:
@@ -30,7 +30,12 @@ def db() -> None:
 def upgrade(app: App, *, yes: bool, dry_run: bool) -> None:
     """Bring an older database up to date, after backing it up beside itself."""
     from mmd.daemon import only_one  # noqa: PLC0415 - the lock is the daemon's
-    from mmd.store import HEAD, revision_of, upgrade_file  # noqa: PLC0415 - SQLAlchemy takes a quarter of a second
+    from mmd.store import (  # noqa: PLC0415 - SQLAlchemy takes a quarter of a second
+        HEAD,
+        refuse_newer,
+        revision_of,
+        upgrade_file,
+    )
 
     del yes
     path = existing(app)
@@ -38,6 +43,7 @@ def upgrade(app: App, *, yes: bool, dry_run: bool) -> None:
     if revision == HEAD:
         say(f"{path} is up to date (schema {revision}); nothing to do")
         return
+    refuse_newer(path, revision)
     if dry_run:
         say(f"{path} would be backed up and brought from schema {revision} to {HEAD}")
         return
@@ -77,8 +83,9 @@ def backup(app: App, file: Path, *, yes: bool, dry_run: bool) -> None:
 
 @config_option
 @db.command(name="check")
+@format_option
 @click.pass_obj
-def check(app: App) -> None:
+def check(app: App, form: str) -> None:
     """Check the file, every snapshot in it, and the journal's chain; exit 1 if anything is wrong."""
     from mmd import store  # noqa: PLC0415 - as above
 
@@ -86,15 +93,15 @@ def check(app: App) -> None:
     progress(f"checking {path} …")
     with app.store() as opened:
         problems = store.check(path) or [*opened.holds.damaged(), *_chain(opened)]
+    counts = {} if problems else store.rows(path)
     progress_done()
-    for problem in problems:
-        say(f"wrong: {problem}")
+    table = Table(("PROBLEM",), [(problem,) for problem in problems], problems)
+    emit(form, {"path": str(path), "sound": not problems, "problems": problems, "rows": counts}, table)
     if problems:
         raise store.Damaged(
             f"the database {path} is damaged",
             hint="restore a backup (docs/operations.md), or move it away and run `mmd recover`",
         )
-    counts = store.rows(path)
     parts = f"{counts['window']} windows, {counts['snapshot']} snapshots, {counts['journal']} journal entries"
     say(f"{path} is sound: {parts}, {_size(path)}")
 

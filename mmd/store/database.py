@@ -169,13 +169,14 @@ def _must_be_whole(path: Path) -> None:
 
 def _meet(path: Path, revision: str, *, upgrade: bool) -> None:
     """Upgrade an older schema, or refuse."""
-    _refuse_newer(path, revision)
+    refuse_newer(path, revision)
     if not upgrade:
         raise Refused(f"the database {path} has an older schema ({revision})", hint="run `mmd db upgrade`")
     upgrade_file(path)
 
 
-def _refuse_newer(path: Path, revision: str) -> None:
+def refuse_newer(path: Path, revision: str) -> None:
+    """Refuse a schema that is newer than this program's."""
     if revision not in _OLDER:
         raise Refused(
             f"the database {path} was written by a newer mmd (schema {revision})",
@@ -243,7 +244,7 @@ def upgrade_file(path: Path) -> Path | None:
     revision = revision_of(path)
     if revision == HEAD:
         return None
-    _refuse_newer(path, revision)
+    refuse_newer(path, revision)
     saved = path.with_name(f"{path.name}.{revision}.bak")
     saved.unlink(missing_ok=True)
     backup(path, saved)

@@ -542,6 +542,9 @@ def test_a_sound_database_is_said_to_be_sound(mmd: Cli, database: Path) -> None:
     ran = mmd("db", "check")
     assert (ran.code, ran.out) == (0, "")
     assert f"{database} is sound: 0 windows, 1 snapshots, 3 journal entries" in ran.err
+    found = json.loads(mmd("db", "check", "-o", "json").out)
+    assert (found["path"], found["sound"], found["problems"]) == (str(database), True, [])
+    assert found["rows"]["journal"] == 3
 
 
 @pytest.mark.parametrize(
@@ -560,8 +563,11 @@ def test_what_was_altered_is_found(statement: str, said: str, mmd: Cli, database
     _tamper(database, statement)
     ran = mmd("db", "check")
     assert ran.code == 1
-    assert said in ran.err
+    assert said in ran.out
     assert "hint:" in ran.err
+    found = json.loads(mmd("db", "check", "-o", "json").out)
+    assert (found["sound"], found["rows"]) == (False, {})
+    assert said in found["problems"][0]
 
 
 def test_a_torn_database_is_found(mmd: Cli, database: Path) -> None:
@@ -678,9 +684,10 @@ def test_no_upgrade_under_a_running_daemon(mmd: Cli, older: Path) -> None:
 
 def test_a_newer_database_is_never_upgraded(mmd: Cli, database: Path) -> None:
     _execute(database, "UPDATE alembic_version SET version_num = '9999'")
-    ran = mmd("db", "upgrade")
-    assert ran.code == 2
-    assert "newer mmd" in ran.err
+    for words in ((), ("--dry-run",)):
+        ran = mmd("db", "upgrade", *words)
+        assert ran.code == 2
+        assert "newer mmd" in ran.err
     assert list(database.parent.glob("*.bak")) == []
 
 
