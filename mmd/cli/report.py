@@ -40,8 +40,11 @@ _PAST = 'a report is about the past: "2026-12-01 22:00"'
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a file, whole or not at all."
 )
+@click.option("--yes", is_flag=True, help="Taken by every command that writes; nothing is asked here.")
 @click.pass_obj
-def report(app: App, form: str, since: str | None, until: str | None, output: Path | None) -> None:
+def report(
+    app: App, form: str, since: str | None, until: str | None, output: Path | None, *, yes: bool
+) -> None:
     """Report what is in maintenance now, and what was in a period.
 
     CSV lists what is in maintenance now, as the forum's audit script does; HTML and JSON also have the
@@ -51,6 +54,7 @@ def report(app: App, form: str, since: str | None, until: str | None, output: Pa
     from mmd.publish import save  # noqa: PLC0415 - the adapters take a third of a second
     from mmd.report import FORMATS  # noqa: PLC0415 - as above
 
+    del yes
     begin, end = _period(app, since, until)
     made = _made(app, begin, end)
     text = FORMATS[form](made)

@@ -30,14 +30,16 @@ if TYPE_CHECKING:
 
 @config_option
 @click.command(name="run")
+@click.option("--yes", is_flag=True, help="Taken by every command that writes; nothing is asked here.")
 @click.pass_obj
-def run(app: App) -> None:
+def run(app: App, *, yes: bool) -> None:
     """Run the daemon in the foreground, until SIGTERM or Ctrl-C.
 
     Under systemd it says when it is ready and keeps the watchdog fed; see systemd/mmd.service.
     """
     from mmd import config, log  # noqa: PLC0415 - only the daemon logs
 
+    del yes
     loaded = app.config
     secret = config.client_secret(loaded)
     hidden = [secret, *loaded.alerts.urls, loaded.alerts.heartbeat_url]

@@ -31,6 +31,16 @@ def test_help_lists_every_command_in_one_line_each(capsys: pytest.CaptureFixture
     assert [line.split()[0] for line in listed] == list(COMMANDS)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("run",), ("report",), ("reconcile",), ("db", "upgrade"), ("restore",), ("adopt",), ("schedule", "add")],
+)
+def test_what_writes_takes_yes(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _typed(*words, "--help", capsys=capsys)
+    assert code == 0
+    assert re.search(r"^  --yes ", out, re.MULTILINE)
+
+
 @pytest.mark.parametrize("group", ["schedule", "db", "alerts"])
 def test_the_help_of_a_group_cuts_no_sentence_off(group: str, capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = _typed(group, "--help", capsys=capsys)
