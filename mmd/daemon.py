@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -72,8 +71,12 @@ def only_one(database: Path) -> Iterator[None]:
     Raises:
         Conflict: another process holds it.
         NotFound: the database's folder does not exist.
-        MmdError: nothing can be written there.
+        MmdError: nothing can be written there, or this system has no such locks.
     """
+    try:
+        import fcntl  # noqa: PLC0415 - not on every platform, and commands import this module
+    except ImportError:
+        raise MmdError("this system has no locks that mmd knows", hint="run mmd on Linux") from None
     path = database.with_name(f"{database.name}.lock")
     if not path.parent.is_dir():
         raise NotFound(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")

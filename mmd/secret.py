@@ -9,6 +9,8 @@ from typing import Final, final
 
 from mmd.errors import ConfigError
 
+# Non-blocking, so that a FIFO is refused rather than waited for; not every platform has that.
+_READ: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _ALONE: Final = "it must hold the secret alone, on one line"
 
 
@@ -49,8 +51,7 @@ def from_file(file: Path, *, private: bool) -> Secret:
     Raises ConfigError.
     """
     try:
-        # Non-blocking, so that a FIFO is refused rather than waited for.
-        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+        with os.fdopen(os.open(file, _READ), "rb") as opened:
             _check(file, os.fstat(opened.fileno()), private=private)
             return from_text(opened.read(65536).decode(), str(file))
     except UnicodeDecodeError:
@@ -80,12 +81,14 @@ def _check(file: Path, status: os.stat_result, *, private: bool) -> None:
             f"{file} is not a regular file, so it is not read as the client secret",
             hint="name a file that holds the secret in [tenant] client_secret_file",
         )
-    if private and status.st_mode & 0o077:
+    if not private or os.name != "posix":  # elsewhere modes say nothing
+        return
+    if status.st_mode & 0o077:
         raise ConfigError(
             f"{file} holds the client secret and is open to others (mode {stat.S_IMODE(status.st_mode):04o})",
             hint=f"chmod 600 {file}",
         )
-    if private and status.st_uid not in {0, os.geteuid()}:
+    if status.st_uid not in {0, os.geteuid()}:
         raise ConfigError(
             f"{file} holds the client secret and belongs to another user (id {status.st_uid})",
             hint=f"chown it to user {os.geteuid()} or to root",

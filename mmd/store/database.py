@@ -186,6 +186,8 @@ def refuse_newer(path: Path, revision: str) -> None:
 
 def check_mode(path: Path) -> None:
     """Refuse a file that others may read or write: it says how to put every source back."""
+    if os.name != "posix":  # modes say nothing there
+        return
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         raise Refused(f"the database {path} is open to others (mode {mode:04o})", hint=f"chmod 600 {path}")

@@ -14,7 +14,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
-from mmd.store import Store, create_file, upgrade_file
+from mmd.errors import Refused
+from mmd.secret import from_file
+from mmd.store import Store, check_mode, create_file, upgrade_file
 from mmd.store.database import Database
 from mmd.store.schema import metadata
 
@@ -74,3 +76,18 @@ def test_a_source_in_maintenance_stays_so_over_an_upgrade(tmp_path: Path) -> Non
     with closing(sqlite3.connect(path)) as connection:
         found = dict(connection.execute("SELECT source_id, verified FROM snapshot"))
     assert found == {"in": 1, "entering": 0, "back": 0}
+
+
+def test_where_files_have_no_modes_none_is_refused_for_its_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, secret = tmp_path / "mmd.db", tmp_path / "secret"
+    for file in (path, secret):
+        file.write_text("text")
+        file.chmod(0o666)
+    with pytest.raises(Refused):
+        check_mode(path)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.name", "nt")
+        check_mode(path)
+        assert from_file(secret, private=True).reveal() == "text"

@@ -44,6 +44,17 @@ def test_no_help_imports_a_library_for_work() -> None:
     assert not found & HEAVY
 
 
+def test_nothing_but_the_lock_needs_a_module_that_only_some_platforms_have() -> None:
+    absent = ("fcntl", "grp", "pwd", "resource", "termios")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent}))\n"
+        "import importlib; from mmd.cli import COMMANDS\n"
+        "for name in {module for module, _ in COMMANDS.values()} | {'mmd.cli.workshop', 'mmd.daemon'}:\n"
+        "    importlib.import_module(name)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_imports_no_library_for_work(shell: str) -> None:
     assert not imported(["completion", shell]) & (HEAVY | {"asyncio"})
