@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,6 +48,8 @@ def simulate(port: int, sources: int, latency: float, rate: Rate | None) -> None
     try:
         serve(port, sources, Switches(latency=latency, **changes), announce=_announce)
     except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise  # of what is printed
         taken = f"port {port} of this machine cannot be listened on: {error.strerror}"
         raise Conflict(taken, hint="leave --port out, and any free one is taken") from None
 

@@ -78,7 +78,7 @@ def test_a_reader_that_has_gone_away_is_no_failure(desk: Desk, words: str) -> No
     assert not said.stderr
 
 
-@pytest.mark.parametrize("words", ["completion bash", "--help", "schedule list -o json"])
+@pytest.mark.parametrize("words", ["completion bash", "--help", "schedule list -o json", "simulate"])
 def test_a_full_stdout_is_a_failure_and_no_defect(desk: Desk, words: str) -> None:
     said = typed(desk, f"mmd {words} > /dev/full")
     assert said.returncode == 1
