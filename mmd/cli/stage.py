@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
+from threading import Event
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -54,13 +55,17 @@ _STYLES: Final = {Posture.NORMAL: "green", Posture.MAINTENANCE: "yellow", Postur
 
 @dataclass(slots=True)
 class Stage:
-    """All that the scenes share. `window` is when the window opens and closes, as the command line said."""
+    """All that the scenes share. `window` is when the window opens and closes, as the command line said.
+
+    `interrupted` is set where somebody wants the end of it; only between two steps it is asked for.
+    """
 
     screen: Screen
     simulator: Simulator
     home: Path
     window: tuple[datetime, datetime] | None = None
     process: subprocess.Popen[bytes] | None = None
+    interrupted: Event = field(default_factory=Event)
     began: float = field(default_factory=time.monotonic)
     _postures: dict[str, Posture] = field(default_factory=dict)
 
@@ -108,6 +113,7 @@ class Stage:
             )
         except subprocess.TimeoutExpired:
             raise MmdError(f"`mmd {arguments[0]}` did not end within {PATIENCE:.0f} s") from None
+        self._heed()
         for line in (done.stdout * shows + done.stderr).splitlines():
             self.screen.line(f"         {line}", "dim")
         if done.returncode != exits:
@@ -163,6 +169,7 @@ class Stage:
         """
         deadline = time.monotonic() + seconds
         while not done():
+            self._heed()
             if self.process is not None and self.process.poll() is not None:
                 raise MmdError(f"the daemon died, with exit code {self.process.returncode}")
             if time.monotonic() > deadline:
@@ -170,6 +177,11 @@ class Stage:
             self.look()
             time.sleep(_FRAME)
         self.look()
+
+    def _heed(self) -> None:
+        """End the story where somebody asked for it."""
+        if self.interrupted.is_set():
+            raise KeyboardInterrupt
 
     def pause(self, seconds: float) -> None:
         """Give the reader time to see it."""

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from threading import Event
+from typing import TYPE_CHECKING, Any, Final
 
 from mmd.cli.stage import Stage, audit, utcnow
 from mmd.errors import Findings, MmdError
@@ -225,11 +226,11 @@ def tell(screen: Screen) -> None:
         MmdError: something did not come out as told; the end of the daemon's log has been shown.
     """
     with (
-        _ended_by_signals(),
+        _signals() as interrupted,
         tempfile.TemporaryDirectory(prefix="mmd-demo-") as home,
         Simulator(make_tenant(), Switches(latency=LATENCY)) as simulator,
     ):
-        stage = Stage(screen, simulator, Path(home))
+        stage = Stage(screen, simulator, Path(home), interrupted=interrupted)
         try:
             _play(Story(stage))
         except MmdError:
@@ -259,15 +260,20 @@ def _show_log(stage: Stage) -> None:
 
 
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the story as Ctrl-C does, so that the daemon is not left alone."""
+def _signals() -> Iterator[Event]:
+    """Take note of SIGINT, SIGTERM and SIGHUP, and let the story end at its next step.
 
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
+    An exception at any point would leave a daemon alone that was just being started.
+    """
+    interrupted = Event()
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    def note(_number: int, _frame: FrameType | None) -> None:
+        interrupted.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
-        yield
+        yield interrupted
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
