@@ -49,6 +49,7 @@ PATIENCE: Final = (
     2.0  # seconds that a pass waits for its sources: the next window must not wait for slow ones
 )
 GRACE: Final = 8.0  # seconds that running work has to finish after SIGTERM; systemd and users count on 10
+ANSWER_WITHIN: Final = timedelta(seconds=90)  # a command that asked for a pass waits for two minutes
 KEEP_WARM: Final = 20.0  # seconds between looks at the token
 TOKEN_END_FIRST: Final = 60.0  # seconds after the start, when what had to be done at once is done
 TOKEN_END_EVERY: Final = 6 * 3600.0  # seconds between looks at when the personal access token ends
@@ -169,6 +170,7 @@ class Daemon:
         )
         self._offset = _offset()
         self._untrusted_until: datetime | None = None
+        self._asked: dict[int, Report] = {}  # passes that were asked for, and whose sources are not all done
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT."""
@@ -239,12 +241,12 @@ class Daemon:
         except MmdError as error:
             self._log.error("pass.failed", error=error.message, hint=error.hint)
             self._note(now, ok=False, note=error.message)
-            report = Report(at=now, error=error, again_at=utcnow() + timedelta(seconds=5))
+            again_at = utcnow() + timedelta(seconds=5)
+            report = Report(at=now, error=error, again_at=again_at, underway=self._reconciler.underway)
         else:
             self._tell(report, time.monotonic() - started)
-        with self._noting():
-            for number, _ in requests:
-                self._store.service.answer(number, self._answer(report), now=utcnow())
+        for number, _ in requests:
+            self._reply(number, report)
         self._alert(report)
         later = utcnow() + self._rhythm.interval
         self._arm(min(later, report.again_at or later))
@@ -268,28 +270,17 @@ class Daemon:
         log = self._log.info if ok else self._log.warning
         problem = {"error": report.error.message} if report.error else {}
         log("pass.done", **report.counts, failed=len(report.failed), ms=round(seconds * 1000), **problem)
-        self._note(report.at, ok=ok, note=self._summary(report))
+        self._note(report.at, ok=ok, note=_summary(report))
 
-    def _answer(self, report: Report) -> str:
-        """What a command is told of the pass that it asked for; `mmd.cli.workshop` reads it."""
-        error = report.verdict
-        problem = {} if error is None else {"error": error.message, "hint": error.hint}
-        return json.dumps(
-            {
-                "summary": self._summary(report),
-                "actions": report.actions,
-                "exit_code": error.exit_code if error else 0,
-                **problem,
-            }
-        )
-
-    def _summary(self, report: Report) -> str:
-        parts = [f"{count} {verb}" for verb, count in report.counts.items()]
-        parts += [f"{self._reconciler.underway} under way"] * bool(self._reconciler.underway)
-        counts = ", ".join(parts) or "nothing planned"
-        if report.error is not None:
-            return f"{counts}; {report.error.message}"
-        return f"{counts}, {len(report.failed)} failed" if report.failed else counts
+    def _reply(self, number: int, report: Report) -> None:
+        """Answer who asked for a pass, once the sources that it did not wait for are done as well."""
+        asked = self._asked.pop(number, None)
+        whole = asked.joined(report) if asked else report
+        if whole.underway and whole.error is None and report.at - whole.at < ANSWER_WITHIN:
+            self._asked[number] = whole
+            return
+        with self._noting():
+            self._store.service.answer(number, _answer(whole), now=utcnow())
 
     def _alert(self, report: Report) -> None:
         """Have people told; a database that cannot be written to must not end the passes."""
@@ -411,3 +402,20 @@ class Daemon:
         while self._notifier.watchdog is not None:
             self._notifier.tell("WATCHDOG=1")
             await asyncio.sleep(self._notifier.watchdog.total_seconds())
+
+
+def _answer(report: Report) -> str:
+    """What a command is told of the pass that it asked for; `mmd.cli.workshop` reads it."""
+    error = report.verdict
+    problem = {} if error is None else {"error": error.message, "hint": error.hint}
+    code = 0 if error is None else error.exit_code
+    return json.dumps({"summary": _summary(report), "actions": report.actions, "exit_code": code, **problem})
+
+
+def _summary(report: Report) -> str:
+    parts = [f"{count} {verb}" for verb, count in report.counts.items()]
+    parts += [f"{len(report.underway)} under way"] if report.underway else []
+    counts = ", ".join(parts) or "nothing planned"
+    if report.error is not None:
+        return f"{counts}; {report.error.message}"
+    return f"{counts}, {len(report.failed)} failed" if report.failed else counts

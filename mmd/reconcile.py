@@ -54,12 +54,21 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What came of a pass. `again_at` (UTC) is when the next one is due, if sooner than the interval."""
+    """What came of a pass. `again_at` (UTC) is when the next one is due, if sooner than the interval.
+
+    `underway` are the ids of sources that the pass did not wait for, and that are still being worked on.
+    """
 
     at: datetime
     outcomes: tuple[Outcome, ...] = ()
     error: MmdError | None = None
     again_at: datetime | None = None
+    underway: frozenset[str] = frozenset()
+
+    def joined(self, later: Report) -> Report:
+        """This pass, and what a later one tells of the sources that this one did not wait for."""
+        late = [outcome for outcome in later.outcomes if outcome.action.source_id in self.underway]
+        return replace(self, outcomes=(*self.outcomes, *late), underway=self.underway & later.underway)
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
@@ -178,12 +187,13 @@ class Reconciler:
             outcomes=(*late, *outcomes),
             error=gathered.error or self._unwritten,
             again_at=self._again(gathered, outcomes, now),
+            underway=frozenset(self._busy),
         )
 
     @property
-    def underway(self) -> int:
-        """How many sources are being worked on."""
-        return sum(not task.done() for task in self._busy.values())
+    def underway(self) -> frozenset[str]:
+        """The ids of the sources that are being worked on."""
+        return frozenset(name for name, task in self._busy.items() if not task.done())
 
     async def plan(self) -> tuple[tuple[Action, ...], MmdError | None]:
         """What a pass would do now; sends no mutating request and writes nothing."""

@@ -138,7 +138,7 @@ async def one_pass(work: Reconciler) -> Report:
     running = asyncio.create_task(work.run())
     try:
         while not (await asyncio.wait([running], timeout=POLL))[0]:
-            left = work.underway
+            left = len(work.underway)
             progress(f"{left} source{'s' * (left > 1)} to be done" if left else "reading the sources …")
     finally:
         progress_done()
@@ -172,7 +172,10 @@ async def ask_daemon(store: Store, kind: str, actor: str) -> Answer:
             await asyncio.sleep(POLL)
     finally:
         progress_done()
-    raise Conflict("the running daemon does not answer", hint="see its log; `mmd status` shows its last pass")
+    raise Conflict(
+        f"the running daemon has not answered within {ANSWER_WITHIN:.0f} s",
+        hint="see its log; `mmd status` shows its last pass",
+    )
 
 
 def _read(answer: str, *, ok: bool) -> Answer:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -125,6 +126,21 @@ def test_a_pass_comes_to_one_verdict(report: Report, code: int | None) -> None:
     assert (report.verdict.exit_code if report.verdict else None) == code
     assert report.verdict is None or report.verdict.hint
     assert not any(action["verb"] == "wait" for action in report.actions)
+
+
+def test_what_a_pass_did_not_wait_for_is_told_by_a_later_one() -> None:
+    slow = Report(at=NOON, outcomes=(outcome(Verb.RESTORE),), underway=frozenset({"s1", "s2"}))
+    other = replace(outcome(Verb.ENTER).action, source_id="s3")
+    later = Report(
+        at=NOON,
+        outcomes=(outcome(Verb.ENTER, MmdError("no")), Outcome(action=other)),
+        underway=frozenset({"s2", "s4"}),
+    )
+    joined = slow.joined(later)
+    assert [item.action.verb for item in joined.outcomes] == [Verb.RESTORE, Verb.ENTER]
+    assert joined.underway == {"s2"}
+    assert joined.verdict
+    assert joined.verdict.exit_code == 7
 
 
 def test_progress_is_shown_to_a_person(
