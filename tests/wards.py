@@ -95,10 +95,8 @@ class Ward:
         """End the window now, as `mmd schedule end` does."""
         now = utcnow()
         with Store.open(self.database) as store:
-            window = store.plans.get("wproof")
-            assert window is not None
-            entry = Entry(at=now, kind="window.ended", actor="test", window_id=window.id)
-            store.plans.save(amend.cancel(window, now), entry)
+            entry = Entry(at=now, kind="window.ended", actor="test", window_id="wproof")
+            store.plans.change("wproof", lambda window: (amend.cancel(window, now), entry))
 
     # -- who works on it
 

@@ -58,7 +58,12 @@ class App:
 
     @cached_property
     def now(self) -> datetime:
-        """The instant (UTC) at which the command was called: one `now` for all that it does."""
+        """The instant (UTC) at which the command was called: what is typed is read, and echoed, by it."""
+        return self.clock()
+
+    @staticmethod
+    def clock() -> datetime:
+        """Return the wall clock's instant (UTC): what is written counts from it, not from `now`."""
         return datetime.now(tz=UTC)  # noqa: TID251 - this is the shell's clock
 
     @property

@@ -14,8 +14,8 @@ from mmd.cli.app import Group, config_option
 from mmd.cli.completion import complete_source, complete_window
 from mmd.cli.output import Table, emit, format_option, say
 from mmd.cli.resolve import Candidate, find_window, parse_match, pick, resolve
-from mmd.cli.words import echo, new_times, sentence, short, timing
-from mmd.errors import Refused
+from mmd.cli.words import echo, echoed, new_times, sentence, short, timing
+from mmd.errors import Conflict, Refused
 from mmd.posture import Treatment
 from mmd.views import (
     definition,
@@ -163,7 +163,7 @@ def plan_window(app: App, asked: Asked) -> None:
     planned = replace(drafted, sources=resolve(app, words, terms))
     _announce(app, planned)
     if not asked.dry_run:
-        _refuse_many(app, planned, yes=asked.yes)
+        _confirm(app, _too_many(app, planned), yes=asked.yes)
         _put_on_file(app, planned)
     show_windows(asked.form, [planned], app.now, dry_run=asked.dry_run)
 
@@ -234,23 +234,23 @@ def _say_how_long(app: App, planned: Window) -> None:
         say(f"warning: it lasts {lasts}; entering takes up to {format_duration(takes)} of that")
 
 
-def _refuse_many(app: App, planned: Window, *, yes: bool) -> None:
-    """Have a window over very many sources confirmed.
-
-    Raises:
-        Refused: it is not.
-    """
+def _too_many(app: App, planned: Window) -> str:
+    """Return the question by which a window over very many sources is confirmed; for fewer, none."""
     count, most = len(planned.sources), app.config.windows.max_sources
-    if count > most:
-        app.confirm(
-            f"this window is over {count} sources, more than {most} (windows.max_sources): plan it?", yes=yes
-        )
+    if count <= most:
+        return ""
+    return f"this window is over {count} sources, more than {most} (windows.max_sources): plan it?"
+
+
+def _confirm(app: App, question: str, *, yes: bool) -> None:
+    if question:
+        app.confirm(question, yes=yes)
 
 
 def _put_on_file(app: App, planned: Window) -> None:
     with app.store(create=True) as store:
         store.service.bind(config.base_url(app.config))
-        store.plans.add(planned, _entry(app, "added", planned, definition(planned)))
+        store.plans.add(planned, _entry(app, "added", planned, definition(planned), app.now))
         if state(planned, app.now) is WindowState.ACTIVE:
             _warn_without_daemon(app, store)
 
@@ -262,10 +262,10 @@ def _warn_without_daemon(app: App, store: Store) -> None:
         say("warning: the daemon is not running; it opens the window once it does: `mmd run`")
 
 
-def _entry(app: App, kind: str, window: Window, body: Mapping[str, Json]) -> Entry:
+def _entry(app: App, kind: str, window: Window, body: Mapping[str, Json], at: datetime) -> Entry:
     from mmd.store import Entry  # noqa: PLC0415 - SQLAlchemy is slow to import, and a refusal needs none
 
-    return Entry(at=app.now, kind=f"window.{kind}", actor=app.actor, window_id=window.id, body=body)
+    return Entry(at=at, kind=f"window.{kind}", actor=app.actor, window_id=window.id, body=body)
 
 
 _window = click.argument("window_id", metavar="ID", shell_complete=complete_window)
@@ -457,7 +457,7 @@ class _Lengthening(click.Command):
 def extend_(app: App, /, window_id: str, duration: str, **how: Any) -> None:  # noqa: ANN401 - How types them
     """Let the open occurrence close later by D, or a window to come last longer by D."""
     by = parse_duration(duration)
-    _change(app, window_id, "extended", lambda window, now: extend(window, by, now), How(**how))
+    _change(app, _found(app, window_id), "extended", lambda window, now: extend(window, by, now), How(**how))
 
 
 @config_option
@@ -468,7 +468,11 @@ def extend_(app: App, /, window_id: str, duration: str, **how: Any) -> None:  # 
 @click.pass_obj
 def end_(app: App, /, window_id: str, **how: Any) -> None:  # noqa: ANN401 - How types them
     """Close what is open of a window now; a repeat goes on."""
-    _change(app, window_id, "ended", end, How(**how), question="close window {id} now, for {sources}?")
+
+    def question(after: Window) -> str:
+        return f"close window {after.id} now, for {_sources(after)}?"
+
+    _change(app, _found(app, window_id), "ended", end, How(**how), question)
 
 
 @config_option
@@ -479,7 +483,11 @@ def end_(app: App, /, window_id: str, **how: Any) -> None:  # noqa: ANN401 - How
 @click.pass_obj
 def cancel_(app: App, /, window_id: str, **how: Any) -> None:  # noqa: ANN401 - How types them
     """Call a window off: what is open closes now, and nothing more opens."""
-    _change(app, window_id, "cancelled", cancel, How(**how), question="cancel window {id}, of {sources}?")
+
+    def question(after: Window) -> str:
+        return f"cancel window {after.id}, of {_sources(after)}?"
+
+    _change(app, _found(app, window_id), "cancelled", cancel, How(**how), question)
 
 
 @config_option
@@ -491,11 +499,9 @@ def cancel_(app: App, /, window_id: str, **how: Any) -> None:  # noqa: ANN401 - 
 @click.pass_obj
 def skip_(app: App, /, window_id: str, occurrence: str, **how: Any) -> None:  # noqa: ANN401 - How types them
     """Leave out one OCCURRENCE to come: its key (`mmd schedule next`), or the time at which it opens."""
-
-    def change(window: Window, now: datetime) -> Window:
-        return skip(window, _key(window, occurrence, now), now)
-
-    _change(app, window_id, "skipped", change, How(**how))
+    before = _found(app, window_id)
+    key = _key(before, occurrence, app.now)
+    _change(app, before, "skipped", lambda window, now: skip(window, key, now), How(**how))
 
 
 def _key(window: Window, text: str, now: datetime) -> str:
@@ -538,14 +544,19 @@ def edit_(app: App, /, window_id: str, *, dry_run: bool, yes: bool, form: str, *
     if not any(asked.values()) and all(asked[name] is None for name in ("ticket", "owner", "reason")):
         raise Refused("what is to change?", hint="`mmd schedule edit --help` lists what can")
 
+    before = _found(app, window_id)
+    new = _edit(app, before, asked)
+
     def change(window: Window, now: datetime) -> Window:
-        after = edit(window, _edit(app, window, asked), now)
+        after = edit(window, new, now)
         check_repeat(after)
-        if not dry_run and len(after.sources) > len(window.sources):
-            _refuse_many(app, after, yes=yes)
         return after
 
-    _change(app, window_id, "edited", change, How(dry_run=dry_run, yes=yes, form=form))
+    def question(after: Window) -> str:
+        return _too_many(app, after) if len(after.sources) > len(before.sources) else ""
+
+    how = How(dry_run=dry_run, yes=yes, form=form)
+    _change(app, before, "edited", change, how, question)
 
 
 def _edit(app: App, window: Window, asked: Mapping[str, Any]) -> Edit:
@@ -585,27 +596,57 @@ def _new_sources(app: App, window: Window, asked: Mapping[str, Any]) -> tuple[So
     return tuple(kept.values())
 
 
+def _found(app: App, window_id: str) -> Window:
+    with app.store() as store:
+        return find_window(store, window_id)
+
+
+def _nothing_to_ask(_after: Window) -> str:
+    return ""
+
+
 def _change(
     app: App,
-    window_id: str,
+    before: Window,
     kind: str,
     change: Callable[[Window, datetime], Window],
     how: How,
-    *,
-    question: str = "",
+    question: Callable[[Window], str] = _nothing_to_ask,
 ) -> None:
     """Change a window on file, saying first what it will be; `question` is what must be confirmed."""
-    why = None if how.reason is None else sentence("reason", how.reason)
+    why = "" if how.reason is None else sentence("reason", how.reason)
+    after = change(before, app.now)
+    _say_all(echo(after, app.now))
+    if how.dry_run:
+        show_windows(how.form, [after], app.now, dry_run=True)
+        return
+    _confirm(app, question(after), yes=how.yes)
+
+    def make(current: Window) -> tuple[Window, Entry]:
+        now = app.clock()  # a person may have taken an hour to answer
+        changed = change(current, now)
+        _refuse_other(before, current, after, changed, now)
+        body = difference(settle(current, now), changed) | ({"reason": why} if why else {})
+        return changed, _entry(app, kind, changed, body, now)
+
     with app.store() as store:
-        before = find_window(store, window_id)
-        after = change(before, app.now)
-        _say_all(echo(after, app.now))
-        if not how.dry_run:
-            if question:
-                app.confirm(question.format(id=before.id, sources=_sources(before)), yes=how.yes)
-            body = difference(settle(before, app.now), after)
-            store.plans.save(after, _entry(app, kind, after, body | ({"reason": why} if why else {})))
-    show_windows(how.form, [after], app.now, dry_run=how.dry_run)
+        written = store.plans.change(before.id, make)
+    show_windows(how.form, [written], app.clock())
+
+
+def _refuse_other(before: Window, current: Window, after: Window, changed: Window, now: datetime) -> None:
+    """Write nothing but what was echoed, of the window that it was echoed for.
+
+    That an occurrence has begun meanwhile, and is on file, changes neither.
+
+    Raises:
+        Conflict: somebody changed the window meanwhile, or what would be written is not what was said.
+    """
+    if settle(before, now) != settle(current, now) or echoed(after, now) != echoed(changed, now):
+        raise Conflict(
+            f"window {before.id} has changed meanwhile; nothing was written",
+            hint="run the command again: it says what would be now",
+        )
 
 
 # --- Showing --------------------------------------------------------------------------------------------

@@ -73,7 +73,8 @@ def read_end(text: str, begins: Instant, *, zone: str, now: datetime) -> Instant
     Raises:
         Refused: it is not a time.
     """
-    return parse_instant(text, zone=zone, now=now if text.strip().startswith(_FROM_NOW) else begins.at)
+    from_now = text.strip().lower().startswith(_FROM_NOW)
+    return parse_instant(text, zone=zone, now=now if from_now else begins.at)
 
 
 def read_until(text: str, repeat: str | None, *, zone: str, now: datetime) -> datetime:
@@ -142,11 +143,16 @@ def sentence(what: str, text: str) -> str:
 
 def echo(window: Window, now: datetime) -> list[str]:
     """Say what is planned, in lines: sources, and the open and the next times, local, UTC and how far off."""
-    items = [*open_now(window, now), *upcoming(window, now, 3 if window.repeat else 1)]
+    items = echoed(window, now)
     lines = [f"sources  {named([source.name for source in window.sources])}"]
-    for item in items[:3]:
+    for item in items:
         lines += _times(item, window.timezone, now)
     return lines if items else [*lines, "opens    never again"]
+
+
+def echoed(window: Window, now: datetime) -> list[Occurrence]:
+    """Return the occurrences that `echo` tells of."""
+    return [*open_now(window, now), *upcoming(window, now, 3 if window.repeat else 1)][:3]
 
 
 def _times(item: Occurrence, zone: str, now: datetime) -> list[str]:

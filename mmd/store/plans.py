@@ -17,7 +17,7 @@ from mmd.store.schema import exemption, occurrence, window, window_source
 from mmd.windows import Occurrence, SourceRef, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from mmd.store.database import Database
     from mmd.store.journal import Entry
@@ -59,6 +59,9 @@ _EXTENDED: Final = sa.select(occurrence).where(
 _EXEMPTIONS: Final = sa.select(exemption).where(
     exemption.c.window_id.in_(sa.bindparam("ids", expanding=True))
 )
+_CANCELLED: Final = sa.select(window.c.id).where(
+    window.c.id.in_(sa.bindparam("ids", expanding=True)), window.c.cancelled_at.is_not(None)
+)
 
 # Of an occurrence: what is on file stays, or what may change of it is replaced.
 _INSERT: Final = insert_or(occurrence)
@@ -88,25 +91,37 @@ class Plans:
             _write(connection, _PUT, planned.recorded)
             append(connection, entry)
 
-    def save(self, changed: Window, entry: Entry) -> None:
-        """Put a changed window on file: its definition, and the occurrences that are now recorded."""
+    def change(self, window_id: str, make: Callable[[Window], tuple[Window, Entry]]) -> Window:
+        """Put on file what `make` returns for a window, and return it: definition, sources, what is recorded.
+
+        Read and written in one transaction, so that nothing which others wrote before it is undone by it.
+        Where `make` raises, nothing is written.
+        """
         with self._database.write() as connection:
+            (current,) = _load(connection, _ONE, {"which": window_id})
+            changed, entry = make(current)
             row = _window_row(changed)
-            connection.execute(window.update().where(window.c.id == changed.id).values(**row))
-            connection.execute(window_source.delete().where(window_source.c.window_id == changed.id))
+            connection.execute(window.update().where(window.c.id == window_id).values(**row))
+            connection.execute(window_source.delete().where(window_source.c.window_id == window_id))
             connection.execute(window_source.insert(), _source_rows(changed))
             _write(connection, _PUT, changed.recorded)
             append(connection, entry)
+        return changed
 
     def record(self, begun: Sequence[Occurrence], entries: Sequence[Entry]) -> None:
-        """Put occurrences that have begun on file; those already there stay as they are."""
+        """Put occurrences that have begun on file; those already there stay as they are.
+
+        One of a window that was cancelled since it was read never opened.
+        """
         with self._database.write() as connection:
-            _write(connection, _KEEP, begun)
-            append(connection, *entries)
+            rows = _chunks(connection, _CANCELLED, sorted({item.window_id for item in begun}))
+            off = {row["id"] for row in rows}
+            _write(connection, _KEEP, (item for item in begun if item.window_id not in off))
+            append(connection, *(entry for entry in entries if entry.window_id not in off))
 
     def get(self, window_id: str) -> Window | None:
         """Return one window, or None."""
-        found = self._load(_ONE, {"which": window_id})
+        found = self._read(_ONE, {"which": window_id})
         return found[0] if found else None
 
     def current(
@@ -117,7 +132,7 @@ class Plans:
         With `ahead`, without those that begin later than that: plans for next year cost nothing today.
         """
         query, values = _alive(now - since, None if ahead is None else now + ahead)
-        return self._load(query, values, recorded_since=now - since)
+        return self._read(query, values, recorded_since=now - since)
 
     def ids(self, prefix: str) -> list[str]:
         """Return the ids that begin with these letters."""
@@ -140,12 +155,13 @@ class Plans:
         if sources is not None:
             chosen = sa.select(window_source.c.window_id).where(window_source.c.source_id.in_(sources))
             query = query.where(window.c.id.in_(chosen))
-        return self._load(query.order_by(window.c.created_at, window.c.id), values)
+        return self._read(query.order_by(window.c.created_at, window.c.id), values)
 
     def exemptions(self, windows: Iterable[Window]) -> frozenset[Exemption]:
         """Return which sources are left out of which occurrences of these windows."""
         ids = [planned.id for planned in windows]
-        rows = self._chunks(_EXEMPTIONS, ids)
+        with self._database.read() as connection:
+            rows = _chunks(connection, _EXEMPTIONS, ids)
         return frozenset((row["window_id"], row["key"], row["source_id"]) for row in rows)
 
     def exempt(self, left_out: Sequence[Exemption], *, reason: str, entry: Entry) -> None:
@@ -163,49 +179,63 @@ class Plans:
                 connection.execute(insertion.on_conflict_do_nothing())
             append(connection, entry)
 
-    def _load(
+    def _read(
         self,
         query: sa.Select[Any],
-        values: Mapping[str, object] | None = None,
+        values: Mapping[str, object] = _NO_VALUES,
         *,
         recorded_since: datetime | None = None,
     ) -> list[Window]:
         with self._database.read() as connection:
-            rows = connection.execute(query, values).mappings().all()
-        ids = [row["id"] for row in rows]
-        sources: defaultdict[str, list[SourceRef]] = defaultdict(list)
-        for row in self._chunks(_SOURCES, ids):
-            sources[row["window_id"]].append(SourceRef(row["source_id"], row["source_name"]))
-        recorded: defaultdict[str, list[Occurrence]] = defaultdict(list)
-        longest = timedelta(seconds=max((row["duration_seconds"] for row in rows), default=0))
-        for row in self._occurrences(ids, recorded_since, longest):
-            recorded[row["window_id"]].append(_occurrence(row))
-        return [_window(row, sources[row["id"]], recorded[row["id"]]) for row in rows]
+            return _load(connection, query, values, recorded_since=recorded_since)
 
-    def _occurrences(
-        self, ids: Sequence[str], since: datetime | None, longest: timedelta
-    ) -> list[sa.RowMapping]:
-        """Return what is on file of windows, or what of it may be open after an instant.
 
-        A rule of ten years has thousands. One that was ended early must still be known while its definition
-        would have it open, and one that was extended for as long as it is open.
-        """
-        if since is None or not ids:
-            return self._chunks(_OCCURRENCES, ids)
-        begun = since - longest - timedelta(days=2)
-        with self._database.read() as connection:
-            extended = connection.execute(_EXTENDED, {"open": since, "since": begun}).mappings().all()
-        return [*extended, *self._chunks(_RECENT, ids, {"since": begun})]
+def _load(
+    connection: sa.Connection,
+    query: sa.Select[Any],
+    values: Mapping[str, object],
+    *,
+    recorded_since: datetime | None = None,
+) -> list[Window]:
+    """Return windows with their sources and occurrences, as they are together at one instant."""
+    rows = connection.execute(query, values).mappings().all()
+    ids = [row["id"] for row in rows]
+    sources: defaultdict[str, list[SourceRef]] = defaultdict(list)
+    for row in _chunks(connection, _SOURCES, ids):
+        sources[row["window_id"]].append(SourceRef(row["source_id"], row["source_name"]))
+    recorded: defaultdict[str, list[Occurrence]] = defaultdict(list)
+    longest = timedelta(seconds=max((row["duration_seconds"] for row in rows), default=0))
+    for row in _occurrences(connection, ids, recorded_since, longest):
+        recorded[row["window_id"]].append(_occurrence(row))
+    return [_window(row, sources[row["id"]], recorded[row["id"]]) for row in rows]
 
-    def _chunks(
-        self, query: sa.Select[Any], ids: Sequence[str], values: Mapping[str, object] = _NO_VALUES
-    ) -> list[sa.RowMapping]:
-        """Run a query for many ids, within SQLite's limit of bound values."""
-        rows: list[sa.RowMapping] = []
-        with self._database.read() as connection:
-            for some in chunks(ids):
-                rows += connection.execute(query, {**values, "ids": some}).mappings().all()
-        return rows
+
+def _occurrences(
+    connection: sa.Connection, ids: Sequence[str], since: datetime | None, longest: timedelta
+) -> list[sa.RowMapping]:
+    """Return what is on file of windows, or what of it may be open after an instant.
+
+    A rule of ten years has thousands. One that was ended early must still be known while its definition
+    would have it open, and one that was extended for as long as it is open.
+    """
+    if since is None or not ids:
+        return _chunks(connection, _OCCURRENCES, ids)
+    begun = since - longest - timedelta(days=2)
+    extended = connection.execute(_EXTENDED, {"open": since, "since": begun}).mappings().all()
+    return [*extended, *_chunks(connection, _RECENT, ids, {"since": begun})]
+
+
+def _chunks(
+    connection: sa.Connection,
+    query: sa.Select[Any],
+    ids: Sequence[str],
+    values: Mapping[str, object] = _NO_VALUES,
+) -> list[sa.RowMapping]:
+    """Run a query for many ids, within SQLite's limit of bound values."""
+    rows: list[sa.RowMapping] = []
+    for some in chunks(ids):
+        rows += connection.execute(query, {**values, "ids": some}).mappings().all()
+    return rows
 
 
 def _alive(after: datetime | None, before: datetime | None) -> tuple[sa.Select[Any], dict[str, object]]:

@@ -140,7 +140,8 @@ class Life(RuleBasedStateMachine):
             )
         except Conflict:
             return
-        self.it.store.plans.save(changed, Entry(at=now, kind=f"window.{change}", actor="test"))
+        entry = Entry(at=now, kind=f"window.{change}", actor="test")
+        self.it.store.plans.change(window.id, lambda _: (changed, entry))
 
     # -- other people
 

@@ -71,10 +71,8 @@ class Site:
         self.store.plans.add(window, Entry(at=self.now(), kind="window.added", actor="test"))
 
     def close(self) -> None:
-        window = self.store.plans.get("wproof")
-        assert window is not None
-        entry = Entry(at=self.now(), kind="window.cancelled", actor="test", window_id=window.id)
-        self.store.plans.save(amend.cancel(window, self.now()), entry)
+        entry = Entry(at=self.now(), kind="window.cancelled", actor="test", window_id="wproof")
+        self.store.plans.change("wproof", lambda window: (amend.cancel(window, self.now()), entry))
 
     def passes(self, done: Callable[[], bool], *, times: int = 12, apart: float = 65) -> None:
         """A life of so many passes at most; it ends when what must happen has happened."""

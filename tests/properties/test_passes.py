@@ -178,9 +178,8 @@ def test_occurrences_are_claimed_after_the_clock_was_set_back(it: World) -> None
 
 def change(it: World, window_id: str, how: Callable[[Window, datetime], Window]) -> None:
     """Do what a command does: read the window, change it, put it on file."""
-    window = it.store.plans.get(window_id)
-    assert window is not None
-    it.store.plans.save(how(window, it.clock.at), Entry(at=it.clock.at, kind="window.edited", actor="test"))
+    entry = Entry(at=it.clock.at, kind="window.edited", actor="test")
+    it.store.plans.change(window_id, lambda window: (how(window, it.clock.at), entry))
 
 
 # --- What is touched --------------------------------------------------------------------------------------

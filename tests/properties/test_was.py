@@ -19,7 +19,7 @@ from mmd.history import BRIDGE, was
 from mmd.posture import MARKER
 from mmd.store import Entry
 from mmd.sweep import Sweeper
-from mmd.windows import open_at
+from mmd.windows import Window, open_at
 
 MINUTE = 60.0
 EVERY = timedelta(minutes=5)
@@ -85,8 +85,11 @@ class Told:
         now = self.it.clock.at
         for window in self.it.store.plans.current(now):
             if open_at(window, now):
-                entry = Entry(at=now, kind="window.ended", actor="me", window_id=window.id)
-                self.it.store.plans.save(end(window, now), entry)
+                self.it.store.plans.change(window.id, self._ended)
+
+    def _ended(self, window: Window) -> tuple[Window, Entry]:
+        now = self.it.clock.at
+        return end(window, now), Entry(at=now, kind="window.ended", actor="me", window_id=window.id)
 
     def answer(self, at: datetime) -> bool | None:
         since, until = at - BRIDGE, at + BRIDGE
