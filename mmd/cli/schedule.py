@@ -210,8 +210,8 @@ def draft(app: App, asked: Asked) -> Window:
 
 
 def _announce(app: App, planned: Window) -> None:
-    """Echo a new window, with what its author may not have meant."""
-    _say_all(echo(planned, app.now))
+    """Echo a window, with what its author may not have meant."""
+    _echo(app, planned)
     _say_how_long(app, planned)
     for item in moved_by_clocks(planned, app.now)[:_NOTES]:
         opens = describe(item.opens_at, planned.timezone, app.now)
@@ -220,6 +220,11 @@ def _announce(app: App, planned: Window) -> None:
         others = overlapping(planned, store.plans.current(app.now), app.now)
     for name, ids in list(others.items())[:_NOTES]:
         say(f"note: {name} is in {', '.join(ids)} at that time too; it comes back when the last one closes")
+
+
+def _echo(app: App, planned: Window) -> None:
+    for line in echo(planned, app.now):
+        say(line)
 
 
 def _say_how_long(app: App, planned: Window) -> None:
@@ -457,7 +462,10 @@ class _Lengthening(click.Command):
 def extend_(app: App, /, window_id: str, duration: str, **how: Any) -> None:  # noqa: ANN401 - How types them
     """Let the open occurrence close later by D, or a window to come last longer by D."""
     by = parse_duration(duration)
-    _change(app, _found(app, window_id), "extended", lambda window, now: extend(window, by, now), How(**how))
+    before = _found(app, window_id)
+    _change(
+        app, before, "extended", lambda window, now: extend(window, by, now), How(**how), announce=_announce
+    )
 
 
 @config_option
@@ -556,7 +564,7 @@ def edit_(app: App, /, window_id: str, *, dry_run: bool, yes: bool, form: str, *
         return _too_many(app, after) if len(after.sources) > len(before.sources) else ""
 
     how = How(dry_run=dry_run, yes=yes, form=form)
-    _change(app, before, "edited", change, how, question)
+    _change(app, before, "edited", change, how, question, announce=_announce)
 
 
 def _edit(app: App, window: Window, asked: Mapping[str, Any]) -> Edit:
@@ -612,11 +620,12 @@ def _change(
     change: Callable[[Window, datetime], Window],
     how: How,
     question: Callable[[Window], str] = _nothing_to_ask,
+    announce: Callable[[App, Window], None] = _echo,
 ) -> None:
     """Change a window on file, saying first what it will be; `question` is what must be confirmed."""
     why = "" if how.reason is None else sentence("reason", how.reason)
     after = change(before, app.now)
-    _say_all(echo(after, app.now))
+    announce(app, after)
     if how.dry_run:
         show_windows(how.form, [after], app.now, dry_run=True)
         return
@@ -650,11 +659,6 @@ def _refuse_other(before: Window, current: Window, after: Window, changed: Windo
 
 
 # --- Showing --------------------------------------------------------------------------------------------
-
-
-def _say_all(lines: Iterable[str]) -> None:
-    for line in lines:
-        say(line)
 
 
 def show_windows(

@@ -102,12 +102,13 @@ def new_times(window: Window, asked: Mapping[str, str | None], now: datetime) ->
     change = Edit(timezone=None if asked["zone"] is None else zone, repeat=repeat)
     if asked["until"] is not None:
         change = replace(change, until=read_until(asked["until"], rule, zone=zone, now=now))
-    begins = _begins(window, zone)
-    if asked["start"] is not None:
+    if asked["start"] is None:
+        begins = _begins(window, zone, now, repeats=rule is not None)
+    else:
         begins = parse_instant(asked["start"], zone=zone, now=now)
         effective = takes_effect(begins, now)
         change = replace(change, starts_local=begins.local, fold=begins.fold, effective_from=effective)
-    if all(asked[name] is None for name in ("start", "end", "lasts")):
+    if all(asked[name] is None for name in ("start", "end", "lasts", "zone")):
         return change
     ends = None if asked["end"] is None else read_end(asked["end"], begins, zone=zone, now=now)
     lasts = None if asked["lasts"] is None else parse_duration(asked["lasts"])
@@ -116,8 +117,14 @@ def new_times(window: Window, asked: Mapping[str, str | None], now: datetime) ->
     return replace(change, duration=span(begins, ends, lasts, now, repeats=rule is not None))
 
 
-def _begins(window: Window, zone: str) -> Instant:
-    """Return the start on file, by the clock of a zone."""
+def _begins(window: Window, zone: str, now: datetime, *, repeats: bool) -> Instant:
+    """Return the start on file, by the clock of a zone.
+
+    Raises:
+        Refused: by that of another zone, the one start that there is does not exist, or happens twice.
+    """
+    if zone != window.timezone and not repeats:
+        return parse_instant(window.starts_local.isoformat(), zone=zone, now=now)
     at = local_to_utc(window.starts_local, zone_named(zone), window.fold)
     return Instant(at, window.starts_local, zone, window.fold)
 

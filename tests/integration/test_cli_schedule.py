@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,12 @@ def test_times_are_read_in_the_zone_asked_for(desk: Desk) -> None:
     window = add(desk, *words)
     assert (window["starts_at"], window["duration_seconds"]) == ("2083-06-02T02:00:00Z", 5400)
     assert window["timezone"] == "America/New_York"
+
+
+@pytest.mark.parametrize("word", ["tomorrow", "Tomorrow", "TODAY"])
+def test_an_end_by_the_name_of_a_day_counts_from_now(desk: Desk, word: str) -> None:
+    words = ("--start", "2083-06-01 22:00", "--end", f"{word} 23:30", "--reason", "x")
+    assert "the end is not after the start" in desk.mmd(*ADD, "Workday", *words).error
 
 
 def test_the_duration_is_elapsed_time_across_a_change_of_the_clocks(desk: Desk) -> None:
@@ -657,6 +663,62 @@ def test_an_edit_that_makes_no_sense_changes_nothing(desk: Desk, words: tuple[st
     assert said.error
     assert desk.done("schedule", "list", *JSON).window == window
     assert journal(desk, "window.edited") == []
+
+
+@pytest.mark.parametrize(
+    ("start", "zone", "told"),
+    [
+        ("2083-03-28 02:30", "Europe/Berlin", "does not exist"),
+        ("2083-10-31 02:30", "Europe/Berlin", "happens twice"),
+    ],
+)
+def test_another_zone_is_refused_where_the_start_is_none_or_two_of_its_times(
+    desk: Desk, start: str, zone: str, told: str
+) -> None:
+    window = add(desk, "--start", start, "--for", "2h", "--tz", "UTC", "--reason", "x")
+    said = desk.mmd("schedule", "edit", window["id"], "--tz", zone)
+    assert said.code == 2
+    assert told in said.error
+    assert desk.done("schedule", "list", *JSON).window == window
+    words = ("--tz", zone, "--start", f"{start}+02:00")
+    assert desk.done("schedule", "edit", window["id"], *words, *JSON).window["timezone"] == zone
+
+
+def test_another_zone_is_refused_where_the_start_would_be_past(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(App, "clock", staticmethod(lambda: datetime(2026, 12, 1, 21, tzinfo=UTC)))
+    window = add(desk, "--start", "22:00", "--tz", "UTC", "--for", "2h", "--reason", "x")
+    said = desk.mmd("schedule", "edit", window["id"], "--tz", "Asia/Tokyo")
+    assert said.code == 2
+    assert "in the past" in said.error
+
+
+def test_a_start_that_the_fold_makes_two_keeps_its_zone(desk: Desk) -> None:
+    words = ("--start", "2083-10-31T02:30+01:00", "--for", "2h", "--reason", "x")
+    window = add(desk, *words)
+    edited = desk.done("schedule", "edit", window["id"], "--tz", "Europe/Berlin", "--for", "1h", *JSON).window
+    assert edited["starts_at"] == window["starts_at"] == "2083-10-31T01:30:00Z"
+
+
+def test_an_edit_and_an_extension_warn_as_a_new_window_does(desk: Desk) -> None:
+    first, window = add(desk), add(desk, "--start", "tomorrow 20:00", "--for", "1h", "--reason", "x")
+    edit = ("schedule", "edit", window["id"])
+    assert "warning: it lasts 5s; entering takes up to 6s" in desk.done(*edit, "--for", "5s", *DRY).err
+    note = f"note: Workday is in {first['id']} at that time too"
+    assert note in desk.done(*edit, "--start", "tomorrow 22:30", *DRY).err
+    assert note in desk.done("schedule", "extend", window["id"], "2h", *DRY).err
+    words = ("--start", "2026-01-01 02:30", "--repeat", "FREQ=DAILY")
+    assert "note: the clocks change at" in desk.done(*edit, *words, *DRY).err
+    assert "note" not in desk.done("schedule", "cancel", window["id"], "--yes").err
+
+
+def test_an_edit_is_echoed_before_it_is_asked_about(desk: Desk, sim: Simulator) -> None:
+    desk.configure(sim, "max_sources = 3")
+    window = add(desk)
+    said = desk.mmd("schedule", "edit", window["id"], "--add-source", "S*")
+    assert said.code == 2
+    assert said.err.index("opens    ") < said.err.index("over 5 sources, more than 3")
 
 
 def test_sources_come_and_go_by_edit(desk: Desk) -> None:
