@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -17,7 +17,7 @@ from mmd.cli.words import sentence
 from mmd.errors import Conflict, MmdError, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from mmd.cli.app import App
@@ -89,26 +89,36 @@ def restore(app: App, /, source: str, *, yes: bool, dry_run: bool, **before: Any
     go on for their other sources, and leave this one alone.
     """
     said, source = told(**before), sentence("source", source)
-    with app.store() as store:
-        held = find_held(store, source)
-    source_id = held.snapshot.source_id if held else only(app, source)
-    asyncio.run(_restore(app, source_id, said, yes=yes, dry_run=dry_run))
+    asyncio.run(_restore(app, meant(app, source), said, yes=yes, dry_run=dry_run))
 
 
-def find_held(store: Store, source: str) -> Held | None:
-    """Return the open snapshot of a source given by id or name, if there is one.
+def meant(app: App, source: str) -> str:
+    """Return the id of the one source that is meant; ISC is not asked about one that is held.
 
     Raises:
-        Refused: several held sources have the name.
+        NotFound: there is none.
+        Refused: several are.
     """
-    held = store.holds.held()
-    if source in held:
-        return held[source]
-    found = [item for item in held.values() if item.snapshot.source_name == source]
-    if len(found) > 1:
-        ids = ", ".join(item.snapshot.source_id for item in found)
-        raise Refused(f"several held sources are called {source}: {ids}", hint="give the id")
-    return found[0] if found else None
+    with app.store() as store:
+        return find_held(store, source) or only(app, source)
+
+
+def find_held(store: Store, source: str) -> str | None:
+    """Return the id of a held source that is given by its id, or by its name of now or when it was entered.
+
+    Raises:
+        Refused: other sources that mmd knows have, or had, the name.
+    """
+    held, seen = store.holds.held(), store.sightings.all()
+    if source in held or source in seen:
+        return source if source in held else None
+    names = {source_id: {item.snapshot.source_name} for source_id, item in held.items()}
+    for source_id, item in seen.items():
+        names[source_id] = {item.name} | names.get(source_id, set())
+    ids = [source_id for source_id, known in names.items() if source in known]
+    if len(ids) > 1 and not held.keys().isdisjoint(ids):
+        _refuse_several(source, {it: seen[it].name if it in seen else source for it in ids})
+    return ids[0] if ids and ids[0] in held else None
 
 
 def only(app: App, source: str) -> str:
@@ -122,8 +132,13 @@ def only(app: App, source: str) -> str:
 
     found = resolve(app, [source])
     if len(found) > 1:
-        raise Refused(f"{source} means {len(found)} sources", hint="name them one at a time")
+        _refuse_several(source, {ref.id: ref.name for ref in found})
     return found[0].id
+
+
+def _refuse_several(source: str, names: Mapping[str, str]) -> NoReturn:
+    listed = ", ".join(f"{source_id} ({name})" for source_id, name in sorted(names.items()))
+    raise Refused(f"{source!r} means {len(names)} sources: {listed}", hint="give the id of one")
 
 
 async def _restore(app: App, source_id: str, before: Told, *, yes: bool, dry_run: bool) -> None:
@@ -200,13 +215,14 @@ def _exempt(app: App, store: Store, held: Held) -> None:
     from mmd.store import Entry  # noqa: PLC0415 - as above
 
     source_id = held.snapshot.source_id
-    windows = store.plans.current(app.now)
+    now = app.clock()  # what opened while a person was asked is meant as well
+    windows = store.plans.current(now)
     exemptions = store.plans.exemptions(windows)
-    open_now = still_wanted(windows, exemptions, app.now, app.pace.ahead).get(source_id, ())
+    open_now = still_wanted(windows, exemptions, now, app.pace.ahead).get(source_id, ())
     out = [(window.id, item.key, source_id) for window, item in open_now]
     named: list[Json] = [window.id for window, _ in open_now]
     body: dict[str, Json] = {"name": held.snapshot.source_name, "windows": named}
-    entry = Entry(at=app.now, kind="restore.asked", actor=app.actor, source_id=source_id, body=body)
+    entry = Entry(at=now, kind="restore.asked", actor=app.actor, source_id=source_id, body=body)
     store.plans.exempt(out, reason="restored by hand", entry=entry)
 
 
@@ -268,33 +284,43 @@ def adopt(app: App, /, source: str, *, yes: bool, dry_run: bool, **asked: Any) -
     """
     from mmd.cli.schedule import Asked, draft, show_windows  # noqa: PLC0415 - as above
 
+    _check_end(asked["end"], asked["lasts"])
     before = told(
         *(asked.pop(name) for name in ("features", "flags")), accept_unsigned=asked.pop("accept_unsigned")
     )
     rest: dict[str, Any] = {"match": None, "start": "now", "repeat": None, "until": None, "treatment": "full"}
     planned = draft(app, Asked(source=(source,), yes=yes, dry_run=dry_run, **rest, **asked))
-    source = sentence("source", source)
-    with app.store() as store:
-        if find_held(store, source) is not None:
-            raise Conflict(
-                f"mmd holds {source} already", hint="`mmd schedule extend` moves the end of its window"
-            )
-    source_id = only(app, source)
+    source_id = meant(app, sentence("source", source))
     planned = asyncio.run(_adopt(app, source_id, planned, before, yes=yes, dry_run=dry_run))
     show_windows(asked["form"], [planned], app.now, dry_run=dry_run)
+
+
+def _check_end(end: str | None, lasts: str | None) -> None:
+    """Ask for one end; here its option has another name than elsewhere.
+
+    Raises:
+        Refused: there is none, or there are two.
+    """
+    if end is None and lasts is None:
+        raise Refused("when does it end?", hint="add --for 2h, or --until with a time")
+    if end is not None and lasts is not None:
+        raise Refused("--until and --for exclude each other", hint="leave one out")
 
 
 async def _adopt(
     app: App, source_id: str, planned: Window, before: Told, *, yes: bool, dry_run: bool
 ) -> Window:
+    from mmd.cli.schedule import announce, warn_without_daemon  # noqa: PLC0415 - as above
     from mmd.cli.workshop import at_work  # noqa: PLC0415 - as above
     from mmd.store import Entry  # noqa: PLC0415 - as above
     from mmd.windows import SourceRef  # noqa: PLC0415 - as above
 
     async with at_work(app, create=not dry_run) as (store, _, isc):
+        _refuse_held(store, source_id)
         observed = await live(isc, source_id)
         known = recall(app, observed, before)
         planned = replace(planned, sources=(SourceRef(source_id, observed.name),))
+        announce(app, planned)
         for note in known.notes:
             say(f"  {note}")
         if dry_run:
@@ -305,4 +331,14 @@ async def _adopt(
         entry = Entry(at=app.now, kind="window.added", actor=app.actor, window_id=planned.id, body=body)
         store.plans.add(planned, entry)  # first: a snapshot without a window would be restored at once
         take(store, known, now=app.now, actor=app.actor)
+        warn_without_daemon(app, store)
     return planned
+
+
+def _refuse_held(store: Store, source_id: str) -> None:
+    held = store.holds.held(source_id).get(source_id)
+    if held is not None:
+        raise Conflict(
+            f"mmd holds {held.snapshot.source_name} already",
+            hint="`mmd schedule extend` moves the end of its window",
+        )

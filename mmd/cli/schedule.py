@@ -161,7 +161,7 @@ def plan_window(app: App, asked: Asked) -> None:
         raise Refused("which sources?", hint="give ids, exact names or globs, or --match")
     words = [sentence("source", word) for word in asked.source]
     planned = replace(drafted, sources=resolve(app, words, terms))
-    _announce(app, planned)
+    announce(app, planned)
     if not asked.dry_run:
         _confirm(app, _too_many(app, planned), yes=asked.yes)
         _put_on_file(app, planned)
@@ -209,7 +209,7 @@ def draft(app: App, asked: Asked) -> Window:
     return drafted
 
 
-def _announce(app: App, planned: Window) -> None:
+def announce(app: App, planned: Window) -> None:
     """Echo a window, with what its author may not have meant."""
     _echo(app, planned)
     _say_how_long(app, planned)
@@ -257,10 +257,11 @@ def _put_on_file(app: App, planned: Window) -> None:
         store.service.bind(config.base_url(app.config))
         store.plans.add(planned, _entry(app, "added", planned, definition(planned), app.now))
         if state(planned, app.now) is WindowState.ACTIVE:
-            _warn_without_daemon(app, store)
+            warn_without_daemon(app, store)
 
 
-def _warn_without_daemon(app: App, store: Store) -> None:
+def warn_without_daemon(app: App, store: Store) -> None:
+    """Say that nothing will happen to a window that is open, where no daemon runs."""
     from mmd.cli.status import daemon_view  # noqa: PLC0415 - only for a window that opens now
 
     if not daemon_view(app, store)["running"]:
@@ -464,7 +465,7 @@ def extend_(app: App, /, window_id: str, duration: str, **how: Any) -> None:  # 
     by = parse_duration(duration)
     before = _found(app, window_id)
     _change(
-        app, before, "extended", lambda window, now: extend(window, by, now), How(**how), announce=_announce
+        app, before, "extended", lambda window, now: extend(window, by, now), How(**how), announce=announce
     )
 
 
@@ -564,7 +565,7 @@ def edit_(app: App, /, window_id: str, *, dry_run: bool, yes: bool, form: str, *
         return _too_many(app, after) if len(after.sources) > len(before.sources) else ""
 
     how = How(dry_run=dry_run, yes=yes, form=form)
-    _change(app, before, "edited", change, how, question, announce=_announce)
+    _change(app, before, "edited", change, how, question, announce=announce)
 
 
 def _edit(app: App, window: Window, asked: Mapping[str, Any]) -> Edit:

@@ -1,0 +1,164 @@
+"""`mmd restore` and `mmd adopt`: which source is meant, and what is said before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from desk import SECRET_VARIABLE, Desk, tenant
+
+from mmd.cli.app import App
+from mmd.posture import Posture
+from mmd.simulator import Simulator
+from mmd.simulator.tenant import utc_now
+from mmd.store import Sighting
+
+JSON = ("-o", "json")
+START = ("--for", "2h", "--reason", "hotfix")
+ADOPT = ("--for", "2h", "--reason", "vendor", "--features", "PROVISIONING,ENABLE")
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    with tenant() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def desk(
+    sim: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Desk:
+    monkeypatch.setenv(SECRET_VARIABLE, sim.client_secret)
+    found = Desk(tmp_path, capsys)
+    found.configure(sim)
+    return found
+
+
+def hold(desk: Desk, source: str) -> None:
+    desk.done("start", source, *START)
+    desk.done("reconcile")
+
+
+def see(desk: Desk, source_id: str, name: str) -> None:
+    """A sweep has read the source."""
+    seen = Sighting(
+        source_id=source_id,
+        name=name,
+        connector="x",
+        posture=Posture.NORMAL,
+        reason="",
+        observed_at=utc_now(),
+    )
+    with desk.open() as store:
+        store.sightings.save([seen])
+
+
+# --- which source ---------------------------------------------------------------------------------------
+
+
+def test_a_held_source_is_found_by_id_and_name_without_asking_isc(desk: Desk, sim: Simulator) -> None:
+    hold(desk, "Workday")
+    sim.log.clear()
+    for word in ("Workday", sim.tenant.id_of("Workday")):
+        assert "would restore Workday" in desk.done("restore", word, "--dry-run").err
+    assert sim.log == []
+
+
+def test_two_of_one_name_are_refused_with_both_ids_when_one_is_held(desk: Desk, sim: Simulator) -> None:
+    ours, other = sim.tenant.id_of("Workday"), sim.tenant.id_of("SAP ERP")
+    hold(desk, ours)
+    see(desk, other, "Workday")
+    for words in (("restore", "Workday", "--dry-run"), ("adopt", "Workday", *ADOPT)):
+        said = desk.mmd(*words)
+        assert said.code == 2
+        assert ours in said.error
+        assert other in said.error
+        assert "give the id" in said.err
+    assert "would restore Workday" in desk.done("restore", ours, "--dry-run").err
+
+
+def test_a_renamed_source_is_found_by_its_new_name_and_its_old_one(desk: Desk, sim: Simulator) -> None:
+    source_id = sim.tenant.id_of("Workday")
+    hold(desk, "Workday")
+    see(desk, source_id, "Workday EU")
+    for word in ("Workday EU", "Workday"):
+        assert "would restore Workday" in desk.done("restore", word, "--dry-run").err
+    see(desk, sim.tenant.id_of("SAP ERP"), "Workday")
+    assert desk.mmd("restore", "Workday", "--dry-run").code == 2
+    assert "would restore Workday" in desk.done("restore", "Workday EU", "--dry-run").err
+
+
+def test_a_glob_that_means_several_lists_them_with_their_ids(desk: Desk, sim: Simulator) -> None:
+    said = desk.mmd("restore", "S*", "--dry-run")
+    names = ("SAP ERP", "Salesforce", "ServiceNow", "Slack")
+    assert said.code == 2
+    assert all(f"{sim.tenant.id_of(name)} ({name})" in said.error for name in names)
+
+
+def test_a_window_that_opens_while_a_restoration_is_confirmed_is_left_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(desk, "Workday")
+    desk.done("schedule", "add", "Workday", "--start", "+10m", *START)
+    later = False
+
+    def confirm(_question: str, **_how: object) -> bool:
+        nonlocal later
+        later = True
+        return True
+
+    def clock() -> object:
+        return utc_now() + (timedelta(minutes=11) if later else timedelta(0))
+
+    monkeypatch.setattr(App, "clock", staticmethod(clock))
+    monkeypatch.setattr(App, "interactive", True)
+    monkeypatch.setattr("click.confirm", confirm)
+    desk.done("restore", "Workday")
+    with desk.open() as store:
+        assert len(store.plans.exemptions(store.plans.all())) == 2
+
+
+# --- adopt ----------------------------------------------------------------------------------------------
+
+
+def test_an_adoption_is_echoed_before_it_is_written_and_warns(desk: Desk, sim: Simulator) -> None:
+    sim.forum_enable(sim.tenant.id_of("Workday"))
+    said = desk.done("adopt", "Workday", *ADOPT, *JSON)
+    assert "sources  Workday" in said.err
+    assert "Z, now" in said.err
+    assert "Z, in 2 h" in said.err or "Z, in 1 h 59 m" in said.err
+    assert "the daemon is not running" in said.err
+    assert said.window["state"] == "active"
+
+
+def test_an_adoption_of_seconds_and_at_the_time_of_another_window_is_warned_of(
+    desk: Desk, sim: Simulator
+) -> None:
+    sim.forum_enable(sim.tenant.id_of("Workday"))
+    other = desk.done("schedule", "add", "Workday", "--start", "+1h", *START, *JSON).window
+    words = ("--reason", "vendor", "--features", "PROVISIONING", "--dry-run")
+    assert "warning: it lasts 5s" in desk.done("adopt", "Workday", "--for", "5s", *words).err
+    said = desk.done("adopt", "Workday", "--for", "2h", *words)
+    assert f"note: Workday is in {other['id']} at that time too" in said.err
+    assert "daemon" not in said.err
+
+
+def test_what_mmd_holds_is_not_adopted(desk: Desk) -> None:
+    hold(desk, "Workday")
+    said = desk.mmd("adopt", "Workday", *ADOPT)
+    assert (said.code, said.error) == (4, "error: mmd holds Workday already")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [((), "--until"), (("--for", "1h", "--until", "+2h"), "--until and --for exclude")]
+)
+def test_the_end_of_an_adoption_goes_by_its_own_option(
+    desk: Desk, sim: Simulator, words: tuple[str, ...], told: str
+) -> None:
+    said = desk.mmd("adopt", "Workday", "--reason", "x", *words)
+    assert said.code == 2
+    assert told in said.err
+    assert "--end" not in said.err
+    assert sim.log == []
