@@ -60,12 +60,12 @@ def window_view(window: Window, now: datetime) -> dict[str, Any]:
 
     `starts_at` and `ends_at` are those of the first occurrence, `open` is the one open now, and `next`
     the next to open. `duration_seconds` is elapsed time: of a one-off as it came to be, of a rule as it
-    stands. An empty ticket or owner is null.
+    stands. An empty ticket or owner is null, and so is the id of a window that is only thought of.
     """
     first = first_of(window)
     duration = first.closes_at - first.opens_at if first and window.repeat is None else window.duration
     return {
-        "id": window.id,
+        "id": window.id or None,
         "state": state(window, now).value,
         "sources": [{"id": source.id, "name": source.name} for source in window.sources],
         "starts_at": first.opens_at if first else None,

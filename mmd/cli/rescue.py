@@ -324,7 +324,7 @@ async def _adopt(
         for note in known.notes:
             say(f"  {note}")
         if dry_run:
-            return planned
+            return replace(planned, id="")  # that of no window
         if app.interactive:
             app.confirm(f"hold {observed.name} until its window closes, then restore it?", yes=yes)
         body: dict[str, Json] = {"adopted": observed.name, "reason": planned.reason}

@@ -162,7 +162,9 @@ def plan_window(app: App, asked: Asked) -> None:
     words = [sentence("source", word) for word in asked.source]
     planned = replace(drafted, sources=resolve(app, words, terms))
     announce(app, planned)
-    if not asked.dry_run:
+    if asked.dry_run:
+        planned = replace(planned, id="")  # that of no window
+    else:
         _confirm(app, _too_many(app, planned), yes=asked.yes)
         _put_on_file(app, planned)
     show_windows(asked.form, [planned], app.now, dry_run=asked.dry_run)
@@ -406,7 +408,7 @@ def next_(app: App, window_id: str | None, limit: int, form: str) -> None:
             window.id,
             short(item.opens_at, window.timezone),
             short(item.closes_at, window.timezone),
-            _sources(window),
+            _sources(window, form),
             window.reason,
         )
         for window, item in chosen
@@ -669,11 +671,11 @@ def show_windows(
     if dry_run:
         say("dry run: nothing was written")
     data = {"windows": [window_view(window, now) for window in windows]}
-    rows = [_row(window, now) for window in windows]
-    emit(form, data, Table(_HEADINGS, rows, [window.id for window in windows]), empty=empty)
+    rows = [_row(window, now, form) for window in windows]
+    emit(form, data, Table(_HEADINGS, rows, [window.id for window in windows if window.id]), empty=empty)
 
 
-def _row(window: Window, now: datetime) -> tuple[str, ...]:
+def _row(window: Window, now: datetime, form: str) -> tuple[str, ...]:
     past = [item for item in window.recorded if not item.skipped]
     item = next_of(window, now) or (past[-1] if past else first_of(window))
     opens, closes = (
@@ -685,11 +687,13 @@ def _row(window: Window, now: datetime) -> tuple[str, ...]:
         opens,
         closes,
         window.repeat or "",
-        _sources(window),
+        _sources(window, form),
         window.reason,
     )
 
 
-def _sources(window: Window) -> str:
+def _sources(window: Window, form: str = "table") -> str:
+    """Name two sources and count the rest; for a program, name them all."""
     names = [source.name for source in window.sources]
-    return ", ".join(names[:2]) + (f" +{len(names) - 2}" if len(names) > 2 else "")  # noqa: PLR2004 - as shown
+    shown = names if form == "csv" else names[:2]
+    return ", ".join(shown) + (f" +{len(names) - len(shown)}" if len(names) > len(shown) else "")

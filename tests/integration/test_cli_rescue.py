@@ -143,6 +143,7 @@ def test_an_adoption_of_seconds_and_at_the_time_of_another_window_is_warned_of(
     said = desk.done("adopt", "Workday", "--for", "2h", *words)
     assert f"note: Workday is in {other['id']} at that time too" in said.err
     assert "daemon" not in said.err
+    assert desk.done("adopt", "Workday", "--for", "2h", *words, *JSON).window["id"] is None
 
 
 def test_what_mmd_holds_is_not_adopted(desk: Desk) -> None:

@@ -116,8 +116,10 @@ def test_the_id_alone_is_printed_on_request(desk: Desk) -> None:
 
 def test_a_dry_run_says_the_same_and_writes_nothing(desk: Desk) -> None:
     said = desk.done(*ADD, "Workday", *PLAN, *JSON, *DRY)
-    assert said.window["state"] == "planned"
+    assert (said.window["state"], said.window["id"]) == ("planned", None)
     assert "dry run: nothing was written" in said.err
+    assert desk.done(*ADD, "Workday", *PLAN, "-o", "id", *DRY).out == ""
+    assert desk.done(*ADD, "Workday", *PLAN, *DRY).out.splitlines()[1].split()[0] == "planned"
     assert [file.name for file in desk.folder.iterdir()] == ["mmd.toml"]
 
 
@@ -507,6 +509,13 @@ def test_list_shows_what_is_to_come_by_when_it_opens_and_the_rest_on_request(des
     assert states == ["planned", "planned", "cancelled"]
     csv = desk.done("schedule", "list", "-o", "csv").out.splitlines()
     assert csv[0] == "ID,STATE,OPENS,CLOSES,REPEAT,SOURCES,REASON"
+
+
+@pytest.mark.parametrize("command", ["list", "next"])
+def test_a_table_counts_the_sources_that_csv_names(desk: Desk, command: str) -> None:
+    desk.done(*ADD, "S*", *PLAN)
+    assert "SAP ERP, Salesforce +2" in desk.done("schedule", command).out
+    assert '"SAP ERP, Salesforce, ServiceNow, Slack"' in desk.done("schedule", command, "-o", "csv").out
 
 
 def test_list_of_a_source_needs_no_network(desk: Desk, sim: Simulator) -> None:
