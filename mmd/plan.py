@@ -107,13 +107,20 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Everything a decision about one source rests on."""
+    """Everything a decision about one source rests on; `at` is an instant (UTC)."""
 
     source_id: str
     source_name: str
     wanted: tuple[tuple[Window, Occurrence], ...] = ()
     held: Held | None = None
     observed: Observation | None = None
+    at: datetime | None = None
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether nothing that wants it is open yet: it is entered ahead of the start."""
+        at = self.at
+        return bool(self.wanted) and at is not None and all(item.opens_at > at for _, item in self.wanted)
 
     @property
     def posture(self) -> Posture:
@@ -175,6 +182,8 @@ def decide(case: Case, *, interference: Interference = Interference.ENFORCE) -> 
         verb, reason = Verb.REENTER, "its windows have changed"
     elif verb is Verb.WAIT and _unverified(case):
         verb, reason = Verb.REENTER, "in maintenance, and not verified yet"
+    if case.is_ahead:
+        reason = reason.replace("window open", "window about to open")
     return Action(
         verb=verb,
         source_id=case.source_id,

@@ -234,6 +234,7 @@ class Reconciler:
                 wanted=open_now.get(source_id, ()),
                 held=held.get(source_id),
                 observed=observed.get(source_id),
+                at=now,
             )
             for source_id in sorted({*open_now, *held})
         ]

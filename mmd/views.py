@@ -17,11 +17,13 @@ from mmd.findings import Finding, Kind
 from mmd.plan import Action, Held
 from mmd.posture import Json, Posture
 from mmd.windows import (
+    Lead,
     Occurrence,
     Window,
     WindowState,
     instants,
     next_of,
+    no_lead,
     occurrences,
     open_at,
     state,
@@ -286,13 +288,15 @@ class _Source:
         return "; ".join(dict.fromkeys(texts))
 
 
-def source_states(on_file: OnFile, now: datetime, *, grace: timedelta) -> tuple[SourceState, ...]:
+def source_states(
+    on_file: OnFile, now: datetime, *, grace: timedelta, lead: Lead = no_lead
+) -> tuple[SourceState, ...]:
     """Return the state of each source that is planned, wanted or held, or that something is wrong with.
 
     First what is wrong, then what is in maintenance or should be, then what opens soonest.
     """
     planned = _planned(on_file.windows, now)
-    opened = still_wanted(on_file.windows, on_file.exemptions, now)
+    opened = still_wanted(on_file.windows, on_file.exemptions, now, lead)
     closes = {(item.window_id, item.key): item.closes_at for it in on_file.windows for item in it.recorded}
     coming = {window.id: next(iter(upcoming(window, now)), None) for window in on_file.windows}
     states = []
@@ -305,9 +309,22 @@ def source_states(on_file: OnFile, now: datetime, *, grace: timedelta) -> tuple[
             seen=on_file.seen.get(source_id),
             found=on_file.found.get(source_id),
         )
-        following = [item for window in source.planned if (item := coming[window.id])]
+        following = [
+            item
+            for window in source.planned
+            if (item := _not_left_out(window, coming[window.id], source_id, on_file.exemptions))
+        ]
         states.append(_state(source, last_close(source.claims, closes), following, now, grace))
     return tuple(sorted(states, key=_urgency))
+
+
+def _not_left_out(
+    window: Window, item: Occurrence | None, source_id: str, exemptions: Exemptions
+) -> Occurrence | None:
+    """Return an occurrence to come, or the first after it that the source is not left out of."""
+    while item is not None and (window.id, item.key, source_id) in exemptions:
+        item = next(iter(upcoming(window, item.opens_at)), None)
+    return item
 
 
 def _urgency(item: SourceState) -> tuple[bool, bool, float, str]:

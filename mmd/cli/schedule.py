@@ -231,7 +231,9 @@ def _echo(app: App, planned: Window) -> None:
 
 def _say_how_long(app: App, planned: Window) -> None:
     """Say how long entering and restoring take, and warn where the window is too short for that."""
-    takes, lead = app.pace.entering(len(planned.sources)), app.pace.ahead(planned)
+    takes, soon = app.pace.entering(len(planned.sources)), next_of(planned, app.now)
+    left = soon.opens_at - app.now if soon else timedelta(0)
+    lead = max(min(app.pace.ahead(planned), left), timedelta(0))
     if takes > _LONG:
         say(f"entering takes about {format_duration(takes)}, restoring as long; the request limit decides")
     if lead:

@@ -42,7 +42,8 @@ def status(app: App, source: tuple[str, ...], form: str) -> None:
     with app.store() as store:
         on_file = _on_file(store, app.now, everything=bool(source))
         daemon = daemon_view(app, store)
-        states = source_states(on_file, app.now, grace=app.config.reconcile.zombie_grace)
+        grace = app.config.reconcile.zombie_grace
+        states = source_states(on_file, app.now, grace=grace, lead=app.pace.ahead)
         if source and store.exists:
             states = _chosen(source, states, on_file)
     data = {"daemon": daemon, "sources": [item.view for item in states]}
@@ -142,7 +143,7 @@ def _table(states: Sequence[SourceState], app: App) -> Table:
         (
             item.source_name,
             item.posture.value,
-            _now(item, app.zone),
+            _now(item, app.zone, app.now),
             short(item.next.opens_at, app.zone) if item.next else "",
             ", ".join(item.windows),
             item.finding or "",
@@ -153,16 +154,17 @@ def _table(states: Sequence[SourceState], app: App) -> Table:
     return Table(_HEADINGS, rows, [item.source_id for item in states])
 
 
-def _now(item: SourceState, zone: str) -> str:
+def _now(item: SourceState, zone: str, now: datetime) -> str:
     """What is going on with a source, in a few words."""
     until = f" until {short(item.until, zone)}" if item.until else ""
+    since = f" since {short(item.until, zone)}" if item.until and item.until <= now else ""
     match item.wanted, item.held:
         case True, True:
             return f"in maintenance{until}"
         case True, False:
             return f"wanted{until}"
         case False, True:
-            return f"to be restored{until.replace('until', 'since')}"
+            return f"to be restored{since}"
         case _:
             return ""
 

@@ -351,6 +351,14 @@ def test_a_short_window_is_allowed_with_a_warning(desk: Desk) -> None:
     assert "it lasts" not in desk.done(*ADD, "Slack", *PLAN).err
 
 
+def test_a_lead_is_mentioned_as_far_as_there_is_time_for_it(desk: Desk, sim: Simulator) -> None:
+    desk.configure(sim, 'lead = "10m"')
+    assert "entering begins 10m before the start" in desk.done(*ADD, "Workday", *PLAN, *DRY).err
+    said = desk.done("start", "Workday", "--for", "5s", "--reason", "x", *DRY).err
+    assert "entering begins" not in said
+    assert "warning: it lasts 5s" in said
+
+
 def test_an_occurrence_that_a_change_of_the_clocks_moves_is_mentioned(desk: Desk) -> None:
     words = ("--start", "2026-01-01 02:30", "--for", "1h", "--repeat", "FREQ=DAILY", "--reason", "x")
     told = [line for line in desk.done(*ADD, "Slack", *words).err.splitlines() if "clocks change" in line]

@@ -153,6 +153,25 @@ def test_a_window_ended_early_counts_from_its_real_end(desk: Desk, store: Store)
     assert "to be restored since" in desk.done("status").out
 
 
+def test_a_source_that_is_entered_ahead_is_in_maintenance_and_not_to_be_restored(
+    desk: Desk, store: Store
+) -> None:
+    desk.configure(None, 'lead = "10m"')
+    soon = utc_now().replace(microsecond=0) + timedelta(minutes=5)
+    with store:
+        plan(store, window(starts_local=soon.replace(tzinfo=None)))
+        hold(store, closes_at=soon + 2 * HOUR)
+    assert "in maintenance until" in desk.done("status").out
+    with store:
+        left = ("w234567", key_of(soon.replace(tzinfo=None)), "s1")
+        store.plans.exempt([left], reason="by hand", entry=entry("restore.asked"))
+    said = desk.done("status")
+    assert "to be restored" in said.out
+    assert "since" not in said.out
+    found = rows(desk.done("status", *JSON))
+    assert (found["s1"]["next"], found["s2"]["next"] is None) == (None, False)
+
+
 @pytest.mark.parametrize(
     ("words", "ids"),
     [

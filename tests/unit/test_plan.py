@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+import pytest
 from samples import NOON, TEXT, seen, snapshot
 
 from mmd.escrow import Claim
@@ -51,6 +52,23 @@ def _case(held: Held, observed: Observation, *, wanted: bool = True) -> Case:
 
 def _in_maintenance() -> Observation:
     return seen(HELD.snapshot.during, escrow=TEXT)
+
+
+@pytest.mark.parametrize(
+    ("at", "reason"), [(NOON - timedelta(minutes=1), "window about to open ("), (NOON, "window open (")]
+)
+def test_a_source_that_is_entered_ahead_says_so(at: datetime, reason: str) -> None:
+    item = Occurrence("w23456", CLAIM.key, NOON, END)
+    case = Case(
+        source_id="id1",
+        source_name="AD",
+        wanted=((WINDOW, item),),
+        observed=seen(HELD.snapshot.before),
+        at=at,
+    )
+    action = decide(case)
+    assert action.verb is Verb.ENTER
+    assert action.reason.startswith(reason)
 
 
 def test_a_source_in_maintenance_that_was_verified_is_left_alone() -> None:

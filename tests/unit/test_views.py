@@ -282,6 +282,23 @@ def test_findings_come_first_then_what_is_in_maintenance_then_what_opens_soonest
     assert [item.source_id for item in found] == ["s5", "s1", "s2", "s3", "s4"]
 
 
+def test_a_source_that_is_entered_ahead_is_wanted_already() -> None:
+    ahead = START - timedelta(minutes=5)
+    on_file = OnFile(windows=(planned(),), held={"s1": held()})
+    found = {item.source_id: item for item in source_states(on_file, ahead, grace=GRACE, lead=lambda _: HOUR)}
+    assert (found["s1"].wanted, found["s1"].held, found["s1"].until) == (True, True, CLOSE)
+    assert (found["s2"].wanted, found["s2"].held) == (True, False)
+    assert not states(on_file, ahead)["s1"].wanted
+
+
+def test_what_a_source_is_left_out_of_is_not_next_for_it() -> None:
+    exemptions = frozenset({("w234567", "2026-12-01T22:00", "s1"), ("w234567", "2026-12-02T22:00", "s1")})
+    found = states(OnFile(windows=(daily(),), exemptions=exemptions), BEFORE)
+    opens = {name: item.next.opens_at for name, item in found.items() if item.next}
+    assert opens == {"s1": START + 2 * DAY, "s2": START}
+    assert states(OnFile(windows=(planned(),), exemptions=exemptions), BEFORE)["s1"].next is None
+
+
 def test_a_source_that_was_only_seen_is_idle() -> None:
     seen = Seen(name="AD", posture=Posture.NORMAL, observed_at=BEFORE)
     view = SourceState.idle("s9", seen).view
