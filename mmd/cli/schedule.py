@@ -514,7 +514,15 @@ def skip_(app: App, /, window_id: str, occurrence: str, **how: Any) -> None:  # 
     """Leave out one OCCURRENCE to come: its key (`mmd schedule next`), or the time at which it opens."""
     before = _found(app, window_id)
     key = _key(before, occurrence, app.now)
-    _change(app, before, "skipped", lambda window, now: skip(window, key, now), How(**how))
+
+    def question(after: Window) -> str:
+        """To skip all that is left is to cancel."""
+        left = state(after, app.now) is not WindowState.ENDED
+        return (
+            "" if left else f"nothing else of window {after.id}, of {_sources(after)}, is to come: skip it?"
+        )
+
+    _change(app, before, "skipped", lambda window, now: skip(window, key, now), How(**how), question)
 
 
 def _key(window: Window, text: str, now: datetime) -> str:

@@ -618,6 +618,23 @@ def test_skip_takes_a_key_or_a_time(desk: Desk) -> None:
     assert len(journal(desk, "window.skipped")) == 2
 
 
+@pytest.mark.parametrize(
+    "repeat", [(), ("--repeat", "FREQ=WEEKLY;COUNT=1")], ids=["once", "the last of a repeat"]
+)
+def test_to_skip_all_that_is_left_is_asked_about_as_a_cancellation_is(
+    desk: Desk, repeat: tuple[str, ...]
+) -> None:
+    window = add(desk, "--start", "2083-12-04 02:00", "--for", "90m", "--reason", "x", *repeat)
+    skip = ("schedule", "skip", window["id"], "2083-12-04T02:00")
+    said = desk.mmd(*skip)
+    assert said.code == 2
+    assert "nothing else of window" in said.error
+    assert "--yes" in said.err
+    assert desk.done("schedule", "list", *JSON).window == window
+    assert desk.done(*skip, *DRY, *JSON).window["state"] == "ended"
+    assert desk.done(*skip, "--yes", *JSON).window["state"] == "ended"
+
+
 def test_edit_changes_what_was_asked_and_nothing_else(desk: Desk, sim: Simulator) -> None:
     window = add(desk, "--start", "2083-12-01 22:00", "--for", "2h", "--reason", "x")
     words = ("--reason", "other", "--ticket", "CHG2", "--owner", "bob", "--treatment", "keep-features")
