@@ -61,7 +61,7 @@ def list_alerts(app: App, form: str) -> None:
         for it in found
     ]
     table = Table(_HEADINGS, rows, [it.condition.cause for it in found])
-    emit(form, {"alerts": data, "pending": pending}, table, empty="no alert is open")
+    emit(form, {"alerts": data, "pending": pending}, table, empty=app.nothing(store, "no alert is open"))
     if since is not None:
         say(f"{pending} deliveries are pending, the oldest since {since:%Y-%m-%d %H:%M:%SZ}")
 

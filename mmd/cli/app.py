@@ -97,6 +97,15 @@ class App:
 
         return Store.open(self.config.database.file, create=create, upgrade=upgrade)
 
+    def nothing(self, store: Store, otherwise: str) -> str:
+        """Say what no row means: where there is no database, nothing is known, and it may have been lost."""
+        if store.exists:
+            return otherwise
+        file = self.config.database.file
+        return (
+            f"there is no database at {file}: the first window makes one; `mmd recover` rebuilds a lost one"
+        )
+
     def isc(self) -> Isc:
         """Return a client for the tenant, not yet connected.
 

@@ -305,7 +305,8 @@ def list_(app: App, form: str, source: tuple[str, ...], *, everything: bool) -> 
     if source:
         chosen = _of_sources(source, chosen)
     chosen.sort(key=lambda window: _sooner(window, app.now))
-    show_windows(form, chosen, app.now, empty="no window is planned; `mmd schedule add` plans one")
+    empty = app.nothing(store, "no window is planned; `mmd schedule add` plans one")
+    show_windows(form, chosen, app.now, empty=empty)
 
 
 def _of_sources(words: Sequence[str], windows: Iterable[Window]) -> list[Window]:
@@ -419,7 +420,7 @@ def next_(app: App, window_id: str | None, limit: int, form: str) -> None:
         ("OCCURRENCE", "WINDOW", "OPENS", "CLOSES", "SOURCES", "REASON"), rows, [row[0] for row in rows]
     )
     data = [_occurrence_data(window, item) for window, item in chosen]
-    emit(form, {"occurrences": data}, table, empty="nothing is to come")
+    emit(form, {"occurrences": data}, table, empty=app.nothing(store, "nothing is to come"))
 
 
 def _occurrence_data(window: Window, item: Occurrence) -> dict[str, Any]:

@@ -47,16 +47,9 @@ def status(app: App, source: tuple[str, ...], form: str) -> None:
         if source and store.exists:
             states = _chosen(source, states, on_file)
     data = {"daemon": daemon, "sources": [item.view for item in states]}
-    emit(form, data, _table(states, app), empty=_empty(app, exists=store.exists))
+    empty = app.nothing(store, "nothing is planned, and nothing is in maintenance")
+    emit(form, data, _table(states, app), empty=empty)
     _tell(daemon, states)
-
-
-def _empty(app: App, *, exists: bool) -> str:
-    """Say what no row means: where there is no database, nothing is known, and it may have been lost."""
-    if exists:
-        return "nothing is planned, and nothing is in maintenance"
-    file = app.config.database.file
-    return f"there is no database at {file}: the first window makes one; `mmd recover` rebuilds a lost one"
 
 
 def _on_file(store: Store, now: datetime, *, everything: bool) -> OnFile:

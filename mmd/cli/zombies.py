@@ -28,13 +28,13 @@ def zombies(app: App, form: str, *, last: bool) -> None:
     Reads the whole tenant, and changes nothing. KIND is overdue (our window closed, and the source is not
     back), orphan (no window ever), foreign (the forum workflow's) or half (left half-way, no marker).
     """
-    found = _last_found(app) if last else asyncio.run(_found(app))
+    found, empty = _last_found(app) if last else (asyncio.run(_found(app)), "no zombies")
     rows = [
         (item.source_name, item.kind.value, f"{item.since:%Y-%m-%d %H:%M:%SZ}", item.detail, item.source_id)
         for item in found
     ]
     table = Table(("SOURCE", "KIND", "SINCE", "DETAIL", "ID"), rows, [item.source_id for item in found])
-    emit(form, {"zombies": [_zombie(item) for item in found]}, table, empty="no zombies")
+    emit(form, {"zombies": [_zombie(item) for item in found]}, table, empty=empty)
     for item in found if form == "table" else ():
         say(f"{item.source_name}: {item.next_step}")
     if found:
@@ -53,11 +53,13 @@ def _zombie(item: Finding) -> dict[str, Any]:
     }
 
 
-def _last_found(app: App) -> list[Finding]:
+def _last_found(app: App) -> tuple[list[Finding], str]:
+    """Return what is on file, and what it means if that is nothing."""
     from mmd.findings import ZOMBIES  # noqa: PLC0415 - not for `--help`
 
     with app.store() as store:
-        return [item for item in store.findings.open().values() if item.kind in ZOMBIES]
+        found = [item for item in store.findings.open().values() if item.kind in ZOMBIES]
+        return found, app.nothing(store, "no zombies")
 
 
 async def _found(app: App) -> list[Finding]:

@@ -25,7 +25,7 @@ from mmd.escrow import unstamp
 from mmd.posture import Posture
 from mmd.simulator import Simulator
 from mmd.simulator.tenant import utc_now
-from mmd.store import DaemonRow, Sighting
+from mmd.store import DaemonRow, Sighting, create_file
 
 ADD = ("schedule", "add")
 PLAN = ("--start", "tomorrow 22:00", "--for", "2h", "--reason", "patching")
@@ -495,11 +495,22 @@ def test_no_warning_where_the_daemon_runs(desk: Desk) -> None:
 def test_reading_without_a_database_shows_nothing_and_makes_none(desk: Desk, sim: Simulator) -> None:
     assert desk.done("schedule", "list", *JSON).json == {"windows": []}
     assert desk.done("schedule", "next", *JSON).json == {"occurrences": []}
-    assert "no window is planned" in desk.done("schedule", "list").err
+    for words in (("schedule", "list"), ("schedule", "next"), ("zombies", "--last"), ("alerts", "list")):
+        said = desk.done(*words)
+        assert said.out == ""
+        assert said.err.startswith(f"there is no database at {desk.database}: "), words
     assert desk.mmd("schedule", "show", "w1").code == 3
     assert desk.mmd("schedule", "cancel", "w1", "--yes").code == 3
     assert not desk.database.exists()
     assert sim.log == []
+
+
+def test_an_empty_database_says_that_nothing_is_there(desk: Desk) -> None:
+    create_file(desk.database)
+    assert "no window is planned" in desk.done("schedule", "list").err
+    assert "nothing is to come" in desk.done("schedule", "next").err
+    assert "no zombies" in desk.done("zombies", "--last").err
+    assert "no alert is open" in desk.done("alerts", "list").err
 
 
 def test_list_shows_what_is_to_come_by_when_it_opens_and_the_rest_on_request(desk: Desk) -> None:
