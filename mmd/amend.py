@@ -158,16 +158,25 @@ def edit(window: Window, change: Edit, now: datetime) -> Window:
     Raises:
         Conflict: it is over or cancelled, or has begun and is a one-off whose times are to change.
     """
-    _refuse_finished(window, now, hint="`mmd schedule add` plans a new one")
+    check_editable(window, now, moves=change.moves)
     settled = settle(window, now)
     if change.moves:
-        if window.repeat is None and open_at(window, now) is not None:
-            raise Conflict(
-                f"window {window.id} is open: its times can no longer be edited",
-                hint="`mmd schedule extend` and `mmd schedule end` move its end",
-            )
         settled = replace(settled, effective_from=now)
     return replace(settled, **change.changes)  # type: ignore[arg-type] # the names are the window's own
+
+
+def check_editable(window: Window, now: datetime, *, moves: bool) -> None:
+    """See to it that a window can be edited, and its times if the edit moves them.
+
+    Raises:
+        Conflict: it is over or cancelled, or has begun and is a one-off whose times are to change.
+    """
+    _refuse_finished(window, now, hint="`mmd schedule add` plans a new one")
+    if moves and window.repeat is None and open_at(window, now) is not None:
+        raise Conflict(
+            f"window {window.id} is open: its times can no longer be edited",
+            hint="`mmd schedule extend` and `mmd schedule end` move its end",
+        )
 
 
 def _refuse_finished(window: Window, now: datetime, *, hint: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mmd import config
-from mmd.amend import Edit, cancel, edit, end, extend, settle, skip
+from mmd.amend import Edit, cancel, check_editable, edit, end, extend, settle, skip
 from mmd.cli.app import Group, config_option
 from mmd.cli.completion import complete_source, complete_window
 from mmd.cli.output import Table, emit, format_option, say
@@ -567,6 +567,8 @@ def edit_(app: App, /, window_id: str, *, dry_run: bool, yes: bool, form: str, *
         raise Refused("what is to change?", hint="`mmd schedule edit --help` lists what can")
 
     before = _found(app, window_id)
+    moves = any(asked[name] is not None for name in ("start", "end", "lasts", "zone", "repeat", "until"))
+    check_editable(before, app.now, moves=moves)  # before its times are read: they would be past
     new = _edit(app, before, asked)
 
     def change(window: Window, now: datetime) -> Window:

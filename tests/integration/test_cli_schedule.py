@@ -784,6 +784,19 @@ def test_words_of_an_open_window_can_be_edited_and_its_times_cannot(desk: Desk) 
     assert "schedule extend" in said.err
 
 
+@pytest.mark.parametrize("words", [("--for", "3h"), ("--tz", "Asia/Tokyo"), ("--end", "+2h")])
+def test_the_times_of_a_window_that_is_open_for_long_are_refused_for_that(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    opened = datetime(2026, 12, 1, 21, tzinfo=UTC)
+    monkeypatch.setattr(App, "clock", staticmethod(lambda: opened))
+    window = desk.done("start", "Workday", "--for", "2h", "--reason", "hotfix", *JSON).window
+    monkeypatch.setattr(App, "clock", staticmethod(lambda: opened + timedelta(minutes=30)))
+    said = desk.mmd("schedule", "edit", window["id"], *words)
+    assert said.code == 4
+    assert "is open" in said.error
+
+
 @pytest.mark.parametrize("verb", ["end", "extend", "cancel", "skip", "edit"])
 def test_a_dry_run_of_a_change_writes_nothing(desk: Desk, verb: str) -> None:
     open_now = desk.done(
