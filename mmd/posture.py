@@ -8,6 +8,8 @@ deliberate setting (docs/architecture.md, rule 5).
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -318,6 +320,26 @@ _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensu
 def canonical(value: Json) -> str:
     """Return the one JSON text of a value: sorted keys, no white space; equal texts mean equal JSON."""
     return _CANONICAL.encode(value)
+
+
+DEEPEST: Final = 32  # how deep a value may be nested
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+
+
+def storable(value: Json, depth: int = DEEPEST) -> bool:
+    """Whether a value from elsewhere can be kept and sent: no half characters, no absurd nesting, no NaN."""
+    match value:
+        case str():
+            return value.isascii() or not _SURROGATE.search(value)
+        case float():
+            return math.isfinite(value)
+        case list():
+            return depth > 0 and all(storable(item, depth - 1) for item in value)
+        case dict():
+            return depth > 0 and all(
+                storable(key) and storable(item, depth - 1) for key, item in value.items()
+            )
+    return True
 
 
 def alike(one: Json, other: Json) -> bool:

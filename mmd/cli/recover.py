@@ -100,6 +100,7 @@ async def search(
     from mmd.recovery import from_escrow  # noqa: PLC0415 - as above
 
     found, count = Found(), 0
+    owners: dict[str, str] = {}
     async for page in isc.pages():
         count += len(page)
         told(f"{count} sources read")
@@ -111,11 +112,20 @@ async def search(
             except Conflict as doubt:
                 found.doubtful.append(doubt.message)
                 continue
-            if _is_news(store, item):
+            if _owner(store, owners, item) != seen.source_id:
+                found.doubtful.append(f"the escrow on {seen.name} has the id of another source's")
+            elif _is_news(store, item):
                 found.new.append(item)
             else:
                 found.known += 1
     return found
+
+
+def _owner(store: Store, owners: dict[str, str], item: Remembered) -> str:
+    """Return whose entry it is: one id on two sources is a copy of somebody's making."""
+    known = store.holds.find(item.snapshot.id)
+    first = item.snapshot.source_id if known is None else known.snapshot.source_id
+    return owners.setdefault(item.snapshot.id, first)
 
 
 def _is_news(store: Store, item: Remembered) -> bool:

@@ -181,13 +181,20 @@ def recall(app: App, observed: Observation, before: Told) -> Remembered:
 
 
 def take(store: Store, known: Remembered, *, now: datetime, actor: str) -> Held:
-    """Put what was recalled on file as an open snapshot."""
+    """Put what was recalled on file as an open snapshot.
+
+    Raises:
+        Conflict: its id is that of another source's entry.
+    """
     from mmd.plan import Held, latest  # noqa: PLC0415 - as above
     from mmd.store import Entry  # noqa: PLC0415 - as above
 
     notes: list[Json] = list(known.notes)
     told = Held(snapshot=known.snapshot, claims=known.claims, text=known.text, revision=known.revision)
-    held = latest(told, store.holds.find(told.snapshot.id))
+    entry_on_file = store.holds.find(told.snapshot.id)
+    if entry_on_file and entry_on_file.snapshot.source_id != told.snapshot.source_id:
+        raise Conflict(f"the escrow on {told.snapshot.source_name} has the id of another source's")
+    held = latest(told, entry_on_file)
     entry = Entry(
         at=now,
         kind="snapshot.recalled",

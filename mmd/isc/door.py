@@ -15,14 +15,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from mmd.errors import Denied, Garbled, Missing, Rejected, TenantError, Unknown, Unreachable
-from mmd.posture import SCHEDULE_TYPES, TOUCHED_KEYS, Json, Observation
+from mmd.posture import SCHEDULE_TYPES, TOUCHED_KEYS, Json, Observation, storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _TEXT_LIMIT: Final = 300
-_DEPTH_LIMIT: Final = 32
-_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 # An hour told by a confused gateway is not obeyed, or a source would stay in maintenance for it.
 _RETRY_AFTER_LIMIT: Final = 300.0
 # The names seen for it in front of ISC; the documents name only the body's trackingId.
@@ -170,11 +168,7 @@ def _label(value: Json) -> str:
 
 
 def _features(value: Json) -> tuple[str, ...] | None:
-    if (
-        not isinstance(value, list)
-        or not all(isinstance(name, str) for name in value)
-        or not _storable(value)
-    ):
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value) or not storable(value):
         return None
     return tuple(cast("list[str]", value))
 
@@ -183,20 +177,7 @@ def _attributes(value: Json) -> Mapping[str, Json] | None:
     if not isinstance(value, dict):
         return None
     kept = {key: value[key] for key in TOUCHED_KEYS if key in value}
-    return kept if _storable(kept) else None
-
-
-def _storable(value: Json, depth: int = _DEPTH_LIMIT) -> bool:
-    match value:
-        case str():
-            return value.isascii() or not _SURROGATE.search(value)
-        case list():
-            return depth > 0 and all(_storable(item, depth - 1) for item in value)
-        case dict():
-            return depth > 0 and all(
-                _storable(key) and _storable(item, depth - 1) for key, item in value.items()
-            )
-    return True
+    return kept if storable(kept) else None
 
 
 def _instant(value: Json) -> datetime | None:
@@ -223,7 +204,7 @@ def schedules(document: Json) -> dict[str, str]:
             raise Garbled("ISC sent a schedule without a type")
         if kind not in SCHEDULE_TYPES:
             continue
-        if not isinstance(cron, str) or not _storable(cron) or kind in found:
+        if not isinstance(cron, str) or not storable(cron) or kind in found:
             raise Garbled(f"ISC sent no single cron for the schedule {kind}")
         found[kind] = cron
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +30,7 @@ from mmd.posture import (
     Observation,
     Snapshot,
     Treatment,
+    canonical,
 )
 from mmd.simulator.problems import Problem
 
@@ -333,16 +336,21 @@ def strips_what_it_does_not_know(shape: Shape) -> int:
 
 def belongs_to_others(shape: Shape) -> int:
     """What another hand put into maintenance, or another mmd, is never touched."""
-    for how in ("workflow", "stranger"):
+    strangers = {"another mmd": _forged(b"another key"), "no text": _not_storable()}
+    for how in ("workflow", *strangers):
         with fresh(shape) as world:
             people = People(world)
             if how == "workflow":
                 people.enable(SOURCE)
             else:
-                people.admin.set_attribute(SOURCE, ESCROW, _forged(b"another key"))
+                people.admin.set_attribute(SOURCE, ESCROW, strangers[how])
                 world.expected[SOURCE] = world.tenant.comparable(SOURCE)
             world.begin()
             world.run(3, seconds=70)
+            swept = world.sweep()
+            assert swept is not None
+            assert swept.error is None, (how, swept.error)
+            assert SOURCE in world.store.findings.open(), how
             world.recover()
             world.run(2)
             world.clock.pass_by(LASTING)
@@ -350,7 +358,7 @@ def belongs_to_others(shape: Shape) -> int:
             world.sweep()
             assert world.writes == 0, how
             at_peace(world)
-    return 2
+    return 3
 
 
 def tampered_with(shape: Shape) -> int:
@@ -386,3 +394,12 @@ def _forged(key: bytes) -> str:
     text = seal(Escrow(snapshot=snapshot, claims=()), key)
     assert unseal(text, source_id=SOURCE, key=KEY)[1] is not None
     return text
+
+
+def _not_storable() -> str:
+    """An escrow with the right digest, which names a window that no database takes."""
+    body = {name: part for name, part in json.loads(_forged(b"")).items() if name not in ("sha256", "hmac")}
+    at = START.isoformat()
+    body["windows"] = [{"id": "\ud800", "key": "k", "opens_at": at, "closes_at": at}]
+    digest = hashlib.sha256(canonical(body).encode("utf-8", "surrogatepass")).hexdigest()
+    return json.dumps({**body, "sha256": digest})

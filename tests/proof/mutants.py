@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from mmd import changes, effects, plan, posture, reconcile
+from mmd import changes, effects, escrow, plan, posture, reconcile
 from mmd.cli import recover
 from mmd.effects import Effects, Look
 from mmd.errors import Garbled, Missing, MmdError, Unknown
@@ -372,6 +372,11 @@ def schedules_are_not_read_again_after_a_failure(patch: Patch) -> None:
 
     turns = reconcile.Turns
     patch.setattr(reconcile, "Turns", lambda: turns(read_at=Sticky()))
+
+
+@mutant("others' sources")
+def whatever_an_escrow_says_is_taken(patch: Patch) -> None:
+    patch.setattr(escrow, "storable", lambda *_: True)
 
 
 # --- restoring

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import random
@@ -136,6 +137,73 @@ def test_a_planted_escrow_changes_nothing_on_a_source_that_nobody_holds(
         world.run(1, seconds=3)
         assert world.tenant.comparable(planted) == before
         assert world.writes == writes
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401 - any JSON
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in inner:
+        yield from _places(item, (*path, name))
+
+
+def _resealed(text: str, path: tuple[Any, ...], value: object) -> str:
+    """Put a value anywhere into an escrow, and the right digest beside it: anybody can."""
+    body = {name: part for name, part in json.loads(text).items() if name not in ("sha256", "hmac")}
+    inner: Any = body
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    plain = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    digest = hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
+    return json.dumps({**body, "sha256": digest})
+
+
+ODD: list[object] = [*HOSTILE[::8], "", "\ud800", 2**70, -1, float("inf"), [["\udfff"]], {"\ud800": {}}]
+
+
+def test_an_escrow_with_the_right_digest_may_say_anything_and_stops_nothing(
+    world: World, tally: Callable[[str, int], None]
+) -> None:
+    """Neither a sweep, nor a pass over it and others, nor `mmd recover --accept-unsigned`."""
+    mine, planted, zombie = world.ids
+    real = a_real_one(world, mine)
+    body = json.loads(real.replace(mine, planted))
+    places = [path for path in _places(body) if path and path[0] not in ("v", "source", "sha256", "hmac")]
+    world.tenant.sources[zombie]["connectorAttributes"][MARKER] = True
+    world.plan([planted])
+    start = world.save()
+    for number, path in enumerate(places * len(ODD)):
+        world.load(start)
+        world.begin()
+        text = _resealed(json.dumps(body), path, ODD[number // len(places)])
+        world.tenant.sources[planted]["connectorAttributes"][ESCROW] = text
+        swept = world.sweep()
+        assert swept is not None
+        assert swept.error is None
+        assert {planted, zombie} <= world.store.findings.open().keys()
+        (report,) = world.run(1)
+        assert report.error is None
+        assert world.recover(accept_unsigned=True)
+        world.run(1)
+    tally("T14 hostile input", len(places) * len(ODD))
+
+
+def test_an_escrow_with_the_id_of_another_sources_entry_is_not_believed(world: World) -> None:
+    """Or who may edit one source could have another go back to what he likes."""
+    mine, planted, second = world.ids
+    real = a_real_one(world, mine)
+    for key in (planted, second):
+        body = json.loads(real.replace(mine, key))
+        world.tenant.sources[key]["connectorAttributes"][ESCROW] = _resealed(
+            json.dumps(body), ("revision",), 7
+        )
+    held = world.store.holds.held(mine)
+    assert world.recover(accept_unsigned=True)
+    assert world.store.holds.held() == held
+    world.wipe()
+    world.begin()
+    assert world.recover(accept_unsigned=True)
+    assert world.held == {mine}
 
 
 def test_the_escrow_of_a_held_source_may_be_anything_and_the_database_wins(world: World) -> None:

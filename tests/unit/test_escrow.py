@@ -22,7 +22,8 @@ from mmd.escrow import (
     unseal,
     unstamp,
 )
-from mmd.posture import ACCOUNTS, HEALTH_FLAG, Fields, Snapshot, Treatment
+from mmd.isc.door import observe
+from mmd.posture import ACCOUNTS, DEEPEST, HEALTH_FLAG, Fields, Snapshot, Treatment
 
 if TYPE_CHECKING:
     from mmd.posture import Json
@@ -106,8 +107,8 @@ def _signed(**changes: Json) -> str:
     }
     text = json.dumps({**body, **changes}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     checks = {
-        "sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "hmac": hmac.new(KEY, text.encode(), hashlib.sha256).hexdigest(),
+        "sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
+        "hmac": hmac.new(KEY, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest(),
     }
     return json.dumps({**json.loads(text), **checks})
 
@@ -132,10 +133,48 @@ def _signed(**changes: Json) -> str:
         },
         {"before": {"features": [], "attributes": {"password": "x"}, "schedules": {}}},
         {"before": {"features": [], "attributes": {}, "schedules": {"PROVISIONING": "0 0 5 * * ?"}}},
+        {"revision": "1"},
+        {"revision": -1},
+        {"revision": 2**63},
     ],
 )
 def test_a_well_signed_escrow_of_the_wrong_shape_is_broken(changes: dict[str, Json]) -> None:
     assert unseal(_signed(**changes), source_id="id1", key=KEY) == (Trust.BROKEN, None)
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": HALF},
+        {"name": HALF},
+        {"before": {"features": [HALF], "attributes": {}, "schedules": {}}},
+        {"before": {"features": [], "attributes": {HEALTH_FLAG: [{HALF: 1}]}, "schedules": {}}},
+        {"before": {"features": [], "attributes": {HEALTH_FLAG: float("nan")}, "schedules": {}}},
+        {
+            "windows": [
+                {"id": HALF, "key": "k", "opens_at": "2026-12-01T12:00Z", "closes_at": "2026-12-01T13:00Z"}
+            ]
+        },
+    ],
+)
+def test_an_escrow_that_no_database_takes_is_broken(changes: dict[str, Json]) -> None:
+    text = _signed(**changes)
+    assert text.isascii()  # so it passes for a text like any other
+    assert unseal(text, source_id="id1", key=KEY) == (Trust.BROKEN, None)
+
+
+@pytest.mark.parametrize("deep", [DEEPEST - 1, DEEPEST])
+def test_it_is_believed_as_deep_as_the_door_lets_values_in(deep: int) -> None:
+    value: Json = []
+    for _ in range(deep - 1):
+        value = [value]
+    seen = observe({"id": "id1", "features": [], "connectorAttributes": {HEALTH_FLAG: value}})
+    fields: Json = {"features": [], "attributes": {HEALTH_FLAG: value}, "schedules": {}}
+    trust, _ = unseal(_signed(before=fields), source_id="id1", key=KEY)
+    assert (trust is Trust.SIGNED) is seen.complete is (deep < DEEPEST)
 
 
 def test_a_deeply_nested_text_is_broken() -> None:
