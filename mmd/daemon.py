@@ -16,6 +16,7 @@ import socket
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -23,14 +24,14 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from mmd import __version__
 from mmd.alerts import token_end
-from mmd.errors import Conflict, MmdError, NotFound
+from mmd.errors import Conflict, MmdError, NotFound, plainly
 from mmd.plan import WRITES
 from mmd.publish import publish_periodically
 from mmd.reconcile import Report
 from mmd.store import DaemonRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
     from typing import TextIO
 
@@ -50,6 +51,9 @@ PATIENCE: Final = (
 )
 GRACE: Final = 8.0  # seconds that running work has to finish after SIGTERM; systemd and users count on 10
 ANSWER_WITHIN: Final = timedelta(seconds=90)  # a command that asked for a pass waits for two minutes
+AGAIN: Final = 5.0  # seconds until what broke off is begun again, be it a pass or something beside the passes
+SWEEPS_MISSED: Final = 3  # after so many intervals without a good sweep the heartbeat is withheld,
+SWEEP_AT_LEAST: Final = timedelta(minutes=5)  # of at least this length
 KEEP_WARM: Final = 20.0  # seconds between looks at the token
 TOKEN_END_FIRST: Final = 60.0  # seconds after the start, when what had to be done at once is done
 TOKEN_END_EVERY: Final = 6 * 3600.0  # seconds between looks at when the personal access token ends
@@ -130,6 +134,10 @@ class Rhythm:
     interval: timedelta
     sweep: timedelta
 
+    def sweeps_are_missed(self, since: timedelta, took: timedelta) -> bool:
+        """Whether the last good sweep is too long ago; `took` is how long one takes."""
+        return since > SWEEPS_MISSED * max(self.sweep, took, SWEEP_AT_LEAST)
+
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
@@ -171,6 +179,8 @@ class Daemon:
         self._offset = _offset()
         self._untrusted_until: datetime | None = None
         self._asked: dict[int, Report] = {}  # passes that were asked for, and whose sources are not all done
+        # When the last good sweep ended, else the daemon began, by the monotonic clock; how long it took.
+        self._swept, self._sweep_took = time.monotonic(), 0.0
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT."""
@@ -179,23 +189,13 @@ class Daemon:
             loop.add_signal_handler(number, self._stop.set)
         self._start()
         self._scheduler.start()
-        works = (
-            self._watch(),
-            self._keep_warm(),
-            self._watch_token_end(),
-            self._breathe(),
-            self._alarm.courier.serve(),
-            self._sweeps(),
-            publish_periodically(self._publisher, now=utcnow, log=self._log),
-        )
-        helpers = [asyncio.create_task(work) for work in works]
+        helpers = [asyncio.create_task(self._kept_up(*helper)) for helper in self._helpers().items()]
         passes = asyncio.create_task(self._passes())
         try:
-            await asyncio.wait(
-                [passes, asyncio.create_task(self._stop.wait())], return_when="FIRST_COMPLETED"
-            )
-            if passes.done():
-                passes.result()  # a pass never raises; if the loop did, systemd must see it
+            stop = asyncio.create_task(self._stop.wait())
+            ended, _ = await asyncio.wait([passes, stop, *helpers], return_when="FIRST_COMPLETED")
+            for task in ended - {stop}:
+                task.result()  # none of them ends by itself; if one did, systemd must see it
             await self._finish(passes)
         finally:
             for task in (*helpers, passes):
@@ -203,6 +203,36 @@ class Daemon:
             self._scheduler.shutdown(wait=False)
             with self._noting():
                 self._store.service.update(stopped_at=utcnow())
+
+    def _helpers(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """What goes on beside the passes, each for ever."""
+        helpers: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "watch": self._watch,
+            "token": self._keep_warm,
+            "token end": self._watch_token_end,
+            "alerts": self._alarm.courier.serve,
+            "sweeps": self._sweeps,
+            "reports": partial(publish_periodically, self._publisher, now=utcnow, log=self._log),
+        }
+        if self._notifier.watchdog is not None:
+            helpers["watchdog"] = self._breathe
+        return helpers
+
+    async def _kept_up(self, name: str, helper: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin a helper again that broke off, and say so.
+
+        What it stumbled over is mostly there after a new start too. So the passes go on: without a token at
+        hand, or commands seen within a second, every source is still restored in time, and in a loop of
+        starts none would be. What only sweeps find is another matter (`_sweeps`, `_alert`).
+        """
+        while True:
+            try:
+                await helper()
+            except Exception as error:  # noqa: BLE001 - whatever it is
+                problem = plainly(error)
+                self._log.error("helper.failed", helper=name, error=problem.message, hint=problem.hint)
+            await asyncio.sleep(AGAIN)
+            self._tick.set()  # what it did not see meanwhile, a pass sees
 
     def _start(self) -> None:
         now = utcnow()
@@ -234,15 +264,18 @@ class Daemon:
     async def _pass(self) -> None:
         started = time.monotonic()
         self._compare_clocks()  # a step since the last look must not open a window
-        requests = self._store.service.asked()
-        now = utcnow()
+        now, requests = utcnow(), list[tuple[int, str]]()
         try:
+            requests = self._store.service.asked()
             report = await self._reconciler.run(hold_enters=self._distrusts(now), patience=PATIENCE)
-        except MmdError as error:
-            self._log.error("pass.failed", error=error.message, hint=error.hint)
-            self._note(now, ok=False, note=error.message)
-            again_at = utcnow() + timedelta(seconds=5)
-            report = Report(at=now, error=error, again_at=again_at, underway=self._reconciler.underway)
+        except Exception as error:  # noqa: BLE001 - a new start would meet it again, and tell nobody
+            problem = plainly(error)
+            self._log.error("pass.failed", error=problem.message, hint=problem.hint)
+            self._note(now, ok=False, note=problem.message)
+            again_at = utcnow() + timedelta(seconds=AGAIN)
+            report = Report(
+                at=now, error=problem, again_at=again_at, underway=self._reconciler.underway
+            )
         else:
             self._tell(report, time.monotonic() - started)
         for number, _ in requests:
@@ -290,10 +323,17 @@ class Daemon:
         try:
             self._alarm.desk.after_pass(report, now, clock_trusted=not self._distrusts(now))
             if report.error is None and not report.failed:
-                self._alarm.courier.beat()
-        except MmdError as error:
-            self._log.error("alerts.failed", error=error.message, hint=error.hint)
+                self._alarm.courier.beat(self._blind())
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            problem = plainly(error)
+            self._log.error("alerts.failed", error=problem.message, hint=problem.hint)
         self._alarm.courier.look()
+
+    def _blind(self) -> str:
+        """Say why nobody may believe that all is well, although the passes are good; empty if they may."""
+        since, took = time.monotonic() - self._swept, self._sweep_took
+        missed = self._rhythm.sweeps_are_missed(timedelta(seconds=since), timedelta(seconds=took))
+        return f"no good sweep for {round(since / 60)} minutes" if missed else ""
 
     def _note(self, at: datetime, *, ok: bool, note: str) -> None:
         with self._noting():
@@ -321,14 +361,21 @@ class Daemon:
 
     async def _watch(self) -> None:
         """Look for commits of other processes, and for steps of the wall clock."""
-        version = self._store.database.data_version()
+        version = self._version()
         while True:
             await asyncio.sleep(POLL)
-            found = self._store.database.data_version()
+            found = self._version()
             if found != version:
                 version = found
                 self._tick.set()
             self._compare_clocks()
+
+    def _version(self) -> int | None:
+        """Return the number of the last commit; None while there is no asking, which the passes tell of."""
+        try:
+            return self._store.database.data_version()
+        except MmdError:
+            return None
 
     def _compare_clocks(self) -> None:
         moved = _offset() - self._offset
@@ -360,8 +407,11 @@ class Daemon:
             try:
                 swept = await self._sweeper.run()
                 self._told(swept, time.monotonic() - started)
-            except MmdError as error:  # the database: the passes say more of it
-                self._log.error("sweep.failed", error=error.message, hint=error.hint)
+            except Exception as error:  # noqa: BLE001 - the next sweep is due all the same
+                problem = plainly(error)
+                self._log.error("sweep.failed", error=problem.message, hint=problem.hint)
+                self._alarm.desk.after_sweep(problem, utcnow())
+                self._tick.set()
             await asyncio.sleep(max(0.0, self._rhythm.sweep.total_seconds() - (time.monotonic() - started)))
 
     def _told(self, swept: Swept, seconds: float) -> None:
@@ -377,6 +427,7 @@ class Daemon:
             **problem,
         )
         if complete:
+            self._swept, self._sweep_took = time.monotonic(), seconds
             self._store.service.update(sweep_at=utcnow())
         self._alarm.desk.after_sweep(swept.error, utcnow())
         self._tick.set()  # a pass has people told what was found, and restores what was taken back

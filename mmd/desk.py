@@ -151,6 +151,7 @@ class AlertDesk:
     def _over(self, report: Report, known: _Known) -> Callable[[Condition], bool]:
         """Return how to tell that something counted is over: by success, or because nobody asks for it."""
         fine = {outcome.action.source_id for outcome in report.outcomes if _went_well(outcome)}
+        fine -= {outcome.action.source_id for outcome in report.failed}
         reached = report.error is None and any(outcome.action.case.observed for outcome in report.outcomes)
         instead = None if report.error is None else _tenant(_kind_of(report.error), report.error).cause
 
@@ -359,8 +360,11 @@ class Courier:
         self._log.warning("alert.delayed", channel=channel.label, error=problem, next_at=next_at)
         return False
 
-    def beat(self) -> None:
-        """Ping the watcher after a good pass: once per interval, not while an alert cannot be delivered."""
+    def beat(self, trouble: str = "") -> None:
+        """Ping the watcher after a good pass: once per interval, not while an alert cannot be delivered.
+
+        Nor where there is other `trouble`, a sentence that says what is wrong.
+        """
         now = self._now()
         # Passes come a little early or late; a beat must not be left out for that.
         is_early = self._beat_at is not None and now - self._beat_at < self._interval * 0.9
@@ -368,7 +372,9 @@ class Courier:
             return
         _, since = self._store.alerts.waiting()
         if since is not None and now - since > OVERDUE:
-            self._log.error("heartbeat.withheld", reason="an alert cannot be delivered", since=since)
+            trouble = f"an alert cannot be delivered since {since:%Y-%m-%d %H:%M}Z"
+        if trouble:
+            self._log.error("heartbeat.withheld", reason=trouble)
             return
         self._beat_at = now
         self._ping = asyncio.create_task(self._fetch())

@@ -120,3 +120,14 @@ class Findings(MmdError):
     """Nothing failed, and there is something to look at."""
 
     exit_code = 10
+
+
+def plainly(error: Exception) -> MmdError:
+    """Return any error as one that a person can be told of: what mmd did not foresee is a defect of its own.
+
+    Its words may be anybody's, so that no half character is left in them.
+    """
+    if isinstance(error, MmdError):
+        return error
+    said = f"unexpected {type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode()
+    return MmdError(said, hint="please report it")

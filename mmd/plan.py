@@ -167,8 +167,12 @@ class Action:
 
 
 def plan(cases: Iterable[Case], *, interference: Interference = Interference.ENFORCE) -> tuple[Action, ...]:
-    """Decide about each source; restores come before enters, and everything else after."""
-    actions = [decide(case, interference=interference) for case in cases]
+    """Decide about each source."""
+    return in_order(decide(case, interference=interference) for case in cases)
+
+
+def in_order(actions: Iterable[Action]) -> tuple[Action, ...]:
+    """Return the actions as they are to be done: restores before enters, and everything else after."""
     return tuple(sorted(actions, key=lambda action: (ORDER.index(action.verb), action.source_name)))
 
 

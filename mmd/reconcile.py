@@ -14,11 +14,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from mmd.amend import still_wanted
-from mmd.errors import Denied, Garbled, MmdError, PartlyDone, Rejected, TenantError, Unreachable
+from mmd.errors import Denied, Garbled, MmdError, PartlyDone, Rejected, TenantError, Unreachable, plainly
 from mmd.escrow import Escrow, Trust, unseal
 from mmd.findings import Finding, Rules, judge
 from mmd.isc import RANK, Priority
-from mmd.plan import WRITES, Action, Case, Held, Verb, is_newer, latest, plan
+from mmd.plan import WRITES, Action, Case, Held, Verb, decide, in_order, is_newer, latest
 from mmd.posture import FLAGS, MARKER, OWN_KEYS, Posture, drift
 from mmd.store import Entry, Sighting
 from mmd.views import action_view
@@ -163,6 +163,7 @@ class Reconciler:
         self._turns = Turns()
         self._claimed_until: datetime | None = None
         self._unwritten: MmdError | None = None
+        self._stumbled: dict[str, MmdError] = {}
         self._busy: dict[str, asyncio.Task[Outcome]] = {}
         self.stopping = False
 
@@ -174,9 +175,9 @@ class Reconciler:
         """
         late = self._finished()
         now = self._now()
-        self._unwritten = None
+        self._unwritten, self._stumbled = None, {}
         gathered = await self.gather(now)
-        actions = plan(gathered.cases, interference=self._rules.interference)
+        actions = self._decided(gathered.cases)
         due = [action for action in actions if self._is_due(action, now, hold_enters=hold_enters)]
         self._release(due)
         outcomes = await self._apply(due, patience)
@@ -184,7 +185,7 @@ class Reconciler:
             self._see(gathered, actions, outcomes)
         return Report(
             at=now,
-            outcomes=(*late, *outcomes),
+            outcomes=(*late, *outcomes, *self._failures(gathered.cases)),
             error=gathered.error or self._unwritten,
             again_at=self._again(gathered, outcomes, now),
             underway=frozenset(self._busy),
@@ -197,8 +198,34 @@ class Reconciler:
 
     async def plan(self) -> tuple[tuple[Action, ...], MmdError | None]:
         """What a pass would do now; sends no mutating request and writes nothing."""
+        self._stumbled = {}
         gathered = await self.gather(self._now(), record=False)
-        return plan(gathered.cases, interference=self._rules.interference), gathered.error
+        actions = self._decided(gathered.cases)
+        return actions, gathered.error or next(iter(self._stumbled.values()), None)
+
+    def _decided(self, cases: Iterable[Case]) -> tuple[Action, ...]:
+        """Decide about each source that can be decided about."""
+        actions: list[Action] = []
+        for case in cases:
+            with self._apart(case.source_id):
+                actions.append(decide(case, interference=self._rules.interference))
+        return in_order(actions)
+
+    @contextlib.contextmanager
+    def _apart(self, source_id: str) -> Iterator[None]:
+        """Keep what goes wrong with one source from the others; its outcome tells."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - a defect, too
+            self._stumbled[source_id] = plainly(error)
+
+    def _failures(self, cases: Iterable[Case]) -> tuple[Outcome, ...]:
+        """Return an outcome for each source over which mmd stumbled before anything was done."""
+        known = {case.source_id: replace(case, observed=None) for case in cases}
+        return tuple(
+            _failure(known.get(name, Case(source_id=name, source_name=name)), error)
+            for name, error in self._stumbled.items()
+        )
 
     # -- gather
     # -----------------------------------------------------------------------------------------------
@@ -222,8 +249,12 @@ class Reconciler:
         looked_at = [*self._turns.next(turn, now, self._sweep), *(name for name in watch if name in observed)]
         observed = await self._with_schedules(observed, looked_at, now)
         if record and error is None:
-            held |= self._rewatch(watch, observed, now)
-            held |= self._recalled(observed, held)
+            for name, pair in watch.items():
+                with self._apart(name):
+                    held |= self._rewatch({name: pair}, observed, now)
+            for name, seen in observed.items():
+                with self._apart(name):
+                    held |= self._recalled({name: seen}, held)
         names = {source.id: source.name for window in windows for source in window.sources}
         cases = [
             Case(
@@ -317,9 +348,7 @@ class Reconciler:
             *(self._isc.source(source_id, priority=Priority.RESTORE) for source_id in source_ids),
             return_exceptions=True,
         )
-        for found in seen:
-            if isinstance(found, BaseException) and not isinstance(found, MmdError):
-                raise found
+        self._note_defects(source_ids, seen)
         return {
             name: found
             for name, found in zip(source_ids, seen, strict=True)
@@ -334,13 +363,19 @@ class Reconciler:
             *(self._isc.schedules(name, priority=Priority.SWEEP) for name in source_ids),
             return_exceptions=True,
         )
+        self._note_defects(source_ids, found)
         for name, schedules in zip(source_ids, found, strict=True):
             if isinstance(schedules, dict):
                 self._turns.read_at[name] = now
                 seen[name] = replace(seen[name], schedules=schedules)
-            elif not isinstance(schedules, MmdError):
-                raise schedules
         return seen
+
+    def _note_defects(self, source_ids: Iterable[str], answers: Iterable[object]) -> None:
+        """Note what is neither an answer nor an error of ISC's; the source is as good as not shown."""
+        for source_id, answer in zip(source_ids, answers, strict=True):
+            if isinstance(answer, BaseException) and not isinstance(answer, MmdError):
+                with self._apart(source_id):
+                    raise answer
 
     def _rewatch(
         self,
@@ -456,13 +491,10 @@ class Reconciler:
             return Outcome(action=action)
         try:
             await self._do(action)
-        except MmdError as error:
-            self._failed(action, error)
-            return Outcome(action=action, error=error)
         except Exception as error:  # noqa: BLE001 - a defect with one source must not stop the others
-            defect = MmdError(f"unexpected {type(error).__name__}: {error}", hint="please report it")
-            self._failed(action, defect)
-            return Outcome(action=action, error=defect)
+            problem = plainly(error)
+            self._failed(action, problem)
+            return Outcome(action=action, error=problem)
         self._trouble.pop(action.source_id, None)
         self._turns.read_at[action.source_id] = self._now()
         return Outcome(action=action)
@@ -499,11 +531,11 @@ class Reconciler:
 
     @contextlib.contextmanager
     def _noting(self) -> Iterator[None]:
-        """Write what tells of a pass; a database that takes nothing keeps no source from going back."""
+        """Write what tells of a pass; what cannot be written keeps no source from going back."""
         try:
             yield
-        except MmdError as error:
-            self._unwritten = self._unwritten or error
+        except Exception as error:  # noqa: BLE001 - a defect, too
+            self._unwritten = self._unwritten or plainly(error)
 
     # -- afterwards
     # ---------------------------------------------------------------------------------------------
@@ -579,6 +611,17 @@ class Reconciler:
             window_id=held.claims[0].window_id if held.claims else None,
             body={"snapshot": held.snapshot.id, "name": held.snapshot.source_name, **body},
         )
+
+
+def _failure(case: Case, error: MmdError) -> Outcome:
+    action = Action(
+        verb=Verb.WAIT,
+        source_id=case.source_id,
+        source_name=case.source_name,
+        reason=error.message,
+        case=case,
+    )
+    return Outcome(action=action, error=error)
 
 
 def is_late(entries: Iterable[Entry], request: str, released_at: datetime, now: datetime) -> bool:

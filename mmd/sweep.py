@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from mmd.amend import still_wanted
-from mmd.errors import Garbled, Missing, MmdError
+from mmd.errors import Garbled, Missing, MmdError, plainly
 from mmd.escrow import unseal
 from mmd.findings import ZOMBIES, Finding, Rules, judge, suspicious
 from mmd.isc import Priority
@@ -58,20 +58,21 @@ class _Tally:
     sources: int = 0
     reopened: int = 0
     partly: set[str] = field(default_factory=set)
-    blind: list[str] = field(default_factory=list)
+    blind: set[str] = field(default_factory=set)
+    defect: MmdError | None = None
 
     def note(self, cases: Sequence[Case]) -> None:
         """Count in what was not shown whole."""
         self.partly |= {case.source_id for case in cases if case.observed and not case.observed.complete}
         hidden = [case for case in cases if case.observed and case.observed.attributes is None]
-        self.blind += [case.source_name for case in hidden if not case.held]
+        self.blind |= {case.source_name for case in hidden if not case.held}
 
     def error(self) -> MmdError | None:
         """Say why the tenant does not count as read whole, though all of its pages were read."""
-        if not self.blind:
-            return None
+        if self.defect is not None or not self.blind:
+            return self.defect
         return Garbled(
-            f"ISC does not show the attributes of {len(self.blind)} sources, such as {self.blind[0]}"
+            f"ISC does not show the attributes of {len(self.blind)} sources, such as {min(self.blind)}"
         )
 
 
@@ -103,7 +104,8 @@ class Sweeper:
         found: list[Finding] = []
         try:
             async for page in self._isc.pages(priority=Priority.SWEEP):
-                found += await self._page(page, tally, record=record)
+                tally.sources += len(page)
+                found += await self._parts(page, tally, record=record)
                 progress(tally.sources)
             error = tally.error()
         except MmdError as problem:
@@ -119,8 +121,20 @@ class Sweeper:
             error=error,
         )
 
+    async def _parts(self, page: Sequence[Observation], tally: _Tally, *, record: bool) -> list[Finding]:
+        """Judge a page; where mmd stumbles over a source of it, one by one, and without that source."""
+        try:
+            return await self._page(page, tally, record=record)
+        except MmdError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect with one source must not hide the others
+            if len(page) == 1:
+                tally.defect = plainly(error)
+                return []
+        parts = [await self._parts([observed], tally, record=record) for observed in page]
+        return [finding for part in parts for finding in part]
+
     async def _page(self, page: Sequence[Observation], tally: _Tally, *, record: bool) -> list[Finding]:
-        tally.sources += len(page)
         now = self._now()
         held, open_now = self._store.holds.held(), self._wanted(now)
         cases = await self._confirmed([_case(observed, held, open_now) for observed in page])

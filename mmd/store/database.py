@@ -73,8 +73,12 @@ class Database:
             yield connection
 
     def data_version(self) -> int:
-        """A number that changes when another connection has committed; cheap enough to ask often."""
-        with self._engine.connect() as connection:
+        """A number that changes when another connection has committed; cheap enough to ask often.
+
+        Raises:
+            MmdError: the database cannot be read.
+        """
+        with _plain_errors(self.path), self._engine.connect() as connection:
             return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
 
     def close(self) -> None:

@@ -175,6 +175,12 @@ def test_a_source_that_waits_between_two_tries_still_fails(service: Service) -> 
     assert service.passes() == []
 
 
+def test_a_source_that_fails_beside_what_went_well_with_it_is_told(service: Service) -> None:
+    service.plan(NOON)
+    both = [outcome(), outcome(verb=Verb.WAIT, error=MmdError("unexpected"), seen=False)]
+    assert [service.passes(*both) for _ in range(3)] == [[], [], ["failing: AD"]]
+
+
 def test_a_failing_source_that_nobody_wants_any_more_is_no_alarm(service: Service) -> None:
     service.plan(NOON, 10 * SECOND)
     for _ in range(3):

@@ -379,6 +379,19 @@ def test_the_heartbeat_is_withheld_while_an_alert_cannot_be_delivered(inbox: Inb
     assert beat(inbox, office, 1) == 2
 
 
+def test_the_heartbeat_is_withheld_in_other_trouble(inbox: Inbox, office: Office) -> None:
+    async def life() -> None:
+        courier = office.courier(heartbeat=f"http://127.0.0.1:{inbox.port}/ping")
+        courier.beat("no good sweep for 15 minutes")
+        assert courier._ping is None
+        courier.beat()
+        assert courier._ping is not None
+        await courier._ping
+
+    asyncio.run(life())
+    assert len(inbox.got["/ping"]) == 1
+
+
 def test_a_watcher_that_fails_stops_nothing(inbox: Inbox, office: Office) -> None:
     inbox.mood["/ping"] = [500]
     assert beat(inbox, office, 0, 30) == 1

@@ -16,7 +16,7 @@ from alembic.migration import MigrationContext
 
 from mmd.errors import Refused
 from mmd.secret import from_file
-from mmd.store import Store, check_mode, create_file, upgrade_file
+from mmd.store import Damaged, Store, check_mode, create_file, upgrade_file
 from mmd.store.database import Database
 from mmd.store.schema import metadata
 
@@ -91,3 +91,11 @@ def test_where_files_have_no_modes_none_is_refused_for_its_mode(
         patch.setattr("os.name", "nt")
         check_mode(path)
         assert from_file(secret, private=True).reveal() == "text"
+def test_a_file_that_went_bad_is_said_by_the_number_of_its_last_commit_too(tmp_path: Path) -> None:
+    path = tmp_path / "mmd.db"
+    create_file(path)
+    with Store.open(path) as store:
+        assert store.database.data_version() == store.database.data_version()
+        path.write_bytes(b"not a database" * 1000)
+        with pytest.raises(Damaged):
+            store.database.data_version()

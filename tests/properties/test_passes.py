@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 import pytest
 from world import START, World
 
+from mmd import reconcile, sweep
 from mmd.amend import extend
 from mmd.errors import Unreachable
-from mmd.findings import Kind
+from mmd.findings import Kind, judge
 from mmd.plan import Interference, Verb
 from mmd.posture import ESCROW, HEALTH_FLAG, MARKER, Json, Posture, Treatment, canonical
+from mmd.reconcile import Report
 from mmd.simulator.problems import Problem
 from mmd.store import Entry
 from mmd.windows import Window, open_at
@@ -296,3 +298,69 @@ def test_a_contested_source_is_put_back_for_another_window(it: World) -> None:
     it.clock.pass_by(2 * HOUR)
     it.run(3)
     assert it.restored(source)
+
+
+# --- Over what mmd stumbles -------------------------------------------------------------------------------
+
+
+def stumbling(call: Callable[..., object], bad: str) -> Callable[..., object]:
+    """A defect that one source brings out, whether a call is given its id or something that has it."""
+
+    def or_not(first: object, *more: object, **options: object) -> object:
+        if bad in (first, getattr(first, "source_id", None), options.get("source_id")):
+            raise ZeroDivisionError("a defect")
+        return call(first, *more, **options)
+
+    return or_not
+
+
+@pytest.mark.parametrize("what", ["decide", "unseal"])
+def test_a_source_over_which_mmd_stumbles_keeps_no_other_waiting(
+    it: World, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    bad, *others = it.ids
+    it.plan(it.ids, lasting=60)
+    it.run(2)
+    it.clock.pass_by(60)
+    monkeypatch.setattr(reconcile, what, stumbling(getattr(reconcile, what), bad))
+    (report,) = it.run()
+    assert all(map(it.restored, others))
+    assert_told_of(report, bad)
+
+
+def test_schedules_over_which_mmd_stumbles_keep_no_other_source_waiting(it: World) -> None:
+    bad, other = it.ids[:2]
+    it.plan([bad], lasting=HOUR)
+    it.plan([other], lasting=400)
+    it.run(2)
+    it.tenant.read_schedules = stumbling(it.tenant.read_schedules, bad)  # type: ignore[method-assign,assignment] # a defect
+    it.clock.pass_by(400)
+    (report,) = it.run()
+    assert it.restored(other)
+    assert_told_of(report, bad)
+
+
+def assert_told_of(report: Report, bad: str) -> None:
+    assert {outcome.action.source_id: str(outcome.error) for outcome in report.failed} == {
+        bad: "unexpected ZeroDivisionError: a defect"
+    }
+    assert report.error is None  # or nothing else would be told
+
+
+def test_a_source_over_which_a_sweep_stumbles_hides_no_other(
+    it: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, *others = it.ids
+    for source in it.ids:
+        it.tenant.patch(source, [{"op": "add", "path": f"/connectorAttributes/{MARKER}", "value": True}])
+    it.sweep()
+    monkeypatch.setattr(sweep, "judge", stumbling(judge, bad))
+    for source in others:
+        it.tenant.patch(source, [{"op": "remove", "path": f"/connectorAttributes/{MARKER}"}])
+    it.tenant.patch(others[0], [{"op": "add", "path": f"/connectorAttributes/{MARKER}", "value": True}])
+    swept = it.sweep()
+    assert swept is not None
+    assert "unexpected ZeroDivisionError" in str(swept.error)
+    assert swept.sources == len(it.ids)
+    assert [finding.source_id for finding in swept.findings] == others[:1]
+    assert set(it.store.findings.open()) == set(it.ids)  # nothing is cleared by a sweep that was not whole

@@ -1,0 +1,193 @@
+"""What goes wrong beside the passes, in a daemon that runs here: it is told, and everything goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from desk import Desk, tenant
+
+from mmd import daemon
+from mmd.alerts import Kind
+from mmd.cli.app import App
+from mmd.cli.service import _alarm, _publisher
+from mmd.cli.workshop import reconciler, sweeper
+from mmd.daemon import Daemon, Rhythm
+from mmd.errors import MmdError
+from mmd.posture import MARKER
+from mmd.simulator import Simulator
+from mmd.store import Store
+
+PATIENCE: Final = 20.0  # seconds that a test waits at most for what must happen within less
+SECRET: Final = "MMD_TENANT__CLIENT_SECRET"
+OFTEN, HARDLY_EVER = timedelta(seconds=0.05), timedelta(days=1)
+
+
+@dataclass
+class House:
+    """A tenant, a database with nobody's plans in it, and a daemon."""
+
+    desk: Desk
+    simulator: Simulator
+
+    @asynccontextmanager
+    async def daemon(
+        self, *, interval: timedelta = HARDLY_EVER, sweep: timedelta = OFTEN
+    ) -> AsyncIterator[tuple[Daemon, Store]]:
+        """Run it for as long as the block lasts; it must leave in peace."""
+        app = App(str(self.desk.folder / "mmd.toml"))
+        with app.store(create=True) as store, app.store() as reading:
+            async with app.isc() as isc:
+                it = Daemon(
+                    store,
+                    isc,
+                    reconciler=reconciler(app, store, isc),
+                    sweeper=sweeper(app, store, isc),
+                    publisher=_publisher(app, reading, isc),
+                    alarm=_alarm(app, store),
+                    rhythm=Rhythm(interval=interval, sweep=sweep),
+                )
+                running = asyncio.create_task(it.run())
+                yield it, store
+                it._stop.set()
+                await running
+
+    def zombie(self) -> str:
+        """Leave a source in maintenance by somebody's hand."""
+        source_id = min(self.simulator.tenant.sources)
+        mark = {"op": "add", "path": f"/connectorAttributes/{MARKER}", "value": True}
+        self.simulator.tenant.patch(source_id, [mark])
+        return source_id
+
+
+@pytest.fixture
+def house(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[House]:
+    with tenant(3) as simulator:
+        monkeypatch.setenv(SECRET, simulator.client_secret)
+        monkeypatch.setattr(daemon, "AGAIN", 0.05)
+        desk = Desk(tmp_path, capsys)
+        desk.configure(simulator)
+        yield House(desk, simulator)
+
+
+async def soon(happened: Callable[[], bool]) -> None:
+    """Wait for something."""
+    begun = time.monotonic()
+    while not happened():
+        assert time.monotonic() - begun < PATIENCE
+        await asyncio.sleep(0.01)
+
+
+def told(store: Store) -> set[tuple[Kind, str]]:
+    """What people are told of now: kind and subject."""
+    return {(alert.condition.kind, alert.condition.subject) for alert in store.alerts.open()}
+
+
+@dataclass
+class Fault:
+    """Something that goes wrong in place of a call, for as long as it is switched on."""
+
+    instead_of: Callable[..., Any]
+    error: Exception
+    on: bool = True
+    met: int = 0
+
+    def call(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - the call's own
+        if self.on:
+            self.met += 1
+            raise self.error
+        return self.instead_of(*arguments, **options)
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), MmdError("the database takes nothing")])
+def test_a_sweep_that_breaks_off_is_told_and_the_next_one_comes(house: House, error: Exception) -> None:
+    async def life() -> None:
+        async with house.daemon() as (it, store):
+            fault = Fault(it._sweeper.run, error)
+            it._sweeper.run = fault.call  # type: ignore[method-assign] # for a while
+            await soon(lambda: (Kind.SWEEP, "tenant") in told(store))
+            assert str(error) in store.alerts.open()[0].condition.detail
+            fault.on = False
+            await soon(lambda: [kind for kind, _ in told(store)] == [Kind.ZOMBIE])
+
+    house.zombie()
+    asyncio.run(life())
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), MmdError("the database takes nothing")])
+def test_a_pass_that_breaks_off_is_told_and_the_next_one_comes(house: House, error: Exception) -> None:
+    async def life() -> None:
+        async with house.daemon(interval=OFTEN, sweep=HARDLY_EVER) as (it, store):
+            fault = Fault(it._reconciler.run, error)
+            it._reconciler.run = fault.call  # type: ignore[method-assign] # for a while
+            await soon(lambda: (Kind.FAILED, "every pass") in told(store))
+            fault.on = False
+            await soon(lambda: (Kind.FAILED, "every pass") not in told(store))
+
+    asyncio.run(life())
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), MmdError("the database cannot be read")])
+def test_commands_are_seen_again_when_the_database_can_be_read_again(house: House, error: Exception) -> None:
+    async def life() -> None:
+        async with house.daemon(sweep=HARDLY_EVER) as (_, store):
+            await soon(lambda: (found := store.service.daemon()) is not None and found.sweep_at is not None)
+            fault = Fault(store.database.data_version, error)
+            store.database.data_version = fault.call  # type: ignore[method-assign] # for a while
+            await soon(lambda: fault.met > 0)
+            fault.on = False
+            said = await asyncio.to_thread(
+                house.desk.process,
+                "--config",
+                "mmd.toml",
+                "start",
+                source,
+                "--for",
+                "1h",
+                "--reason",
+                "x",
+                "--yes",
+            )
+            assert said.returncode == 0, said.stderr
+            await soon(lambda: source in store.holds.held())
+
+    source = min(house.simulator.tenant.sources)
+    asyncio.run(life())
+
+
+def test_without_a_good_sweep_the_heartbeat_is_withheld(house: House) -> None:
+    async def life() -> None:
+        async with house.daemon() as (it, _):
+            it._swept -= 14 * 60
+            assert it._blind() == ""
+            it._sweeper.run = Fault(it._sweeper.run, ValueError("a defect")).call  # type: ignore[method-assign] # for good
+            it._swept -= 60
+            assert it._blind() == "no good sweep for 15 minutes"
+
+    asyncio.run(life())
+
+
+@pytest.mark.parametrize(
+    ("sweep", "took", "limit"),
+    [
+        (timedelta(minutes=5), timedelta(seconds=9), timedelta(minutes=15)),
+        (timedelta(seconds=10), timedelta(0), timedelta(minutes=15)),
+        (timedelta(hours=1), timedelta(minutes=5), timedelta(hours=3)),
+        (timedelta(minutes=5), timedelta(minutes=20), timedelta(hours=1)),
+    ],
+)
+def test_sweeps_are_missed_after_three_intervals_or_three_times_as_long_as_one_takes(
+    sweep: timedelta, took: timedelta, limit: timedelta
+) -> None:
+    rhythm = Rhythm(interval=timedelta(seconds=30), sweep=sweep)
+    assert not rhythm.sweeps_are_missed(limit, took)
+    assert rhythm.sweeps_are_missed(limit + timedelta.resolution, took)
