@@ -187,6 +187,18 @@ def _is_due(alert: Alert, now: datetime, remind_every: timedelta) -> bool:
     return alert.condition.kind not in _TOLD_ONCE and now - alert.reminded_at >= remind_every
 
 
+def catching_up(alerts: Iterable[Alert], verdict: Verdict, now: datetime) -> tuple[Message, ...]:
+    """Return what a new channel is to hear: all that is open, and is not in the verdict's messages.
+
+    `alerts` were on file before the verdict, and `now` is its instant.
+    """
+    gone = {alert.condition.cause for alert in verdict.cleared}
+    changed = {alert.condition.cause: alert for alert in verdict.changed}
+    current = [changed.get(alert.condition.cause, alert) for alert in alerts]
+    standing = [alert for alert in current if alert.condition.cause not in gone and alert.reminded_at != now]
+    return tuple(_grouped("still ", standing))
+
+
 def backoff(attempts: int) -> timedelta:
     """Return how long to wait after so many attempts at a delivery that all failed."""
     return timedelta(seconds=min(_FIRST_WAIT * 2 ** min(attempts - 1, 10), _LONGEST_WAIT))

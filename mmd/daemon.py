@@ -24,7 +24,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from mmd import __version__
 from mmd.alerts import token_end
-from mmd.errors import Conflict, MmdError, NotFound, plainly
+from mmd.errors import Conflict, Denied, MmdError, NotFound, plainly
 from mmd.plan import WRITES
 from mmd.publish import publish_periodically
 from mmd.reconcile import Report
@@ -444,9 +444,14 @@ class Daemon:
         await asyncio.sleep(TOKEN_END_FIRST)
         while True:
             with contextlib.suppress(MmdError):
-                tokens = await self._isc.own_tokens()
-                self._alarm.desk.token_ends = token_end(tokens, self._alarm.client_id)
+                self._alarm.desk.know_token_end(await self._token_end())
             await asyncio.sleep(TOKEN_END_EVERY)
+
+    async def _token_end(self) -> datetime | None:
+        try:
+            return token_end(await self._isc.own_tokens(), self._alarm.client_id)
+        except Denied:
+            return None
 
     async def _breathe(self) -> None:
         """Tell systemd's watchdog that the loop turns."""

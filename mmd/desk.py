@@ -23,6 +23,7 @@ from mmd.alerts import (
     Streak,
     ahead,
     backoff,
+    catching_up,
     ending,
     found_wrong,
     lasting,
@@ -42,7 +43,7 @@ from mmd.windows import open_at
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mmd.alerts import Alert, Announcement, Message
+    from mmd.alerts import Alert, Announcement, Message, Verdict
     from mmd.notify import Channel
     from mmd.reconcile import Outcome, Report
     from mmd.secret import Secret
@@ -87,12 +88,25 @@ class AlertDesk:
         self._settings = settings
         self._streaks: dict[str, Streak] = {}
         self._swept = False
-        self.token_ends: datetime | None = None
+        self._token_ends: datetime | None = None
+        self._token_asked = False
+        self._newcomers: frozenset[str] | None = None
 
     def start(self, now: datetime) -> dict[str, int]:
-        """Tell of what happens from now on; return how much was given up, by channels that are gone."""
+        """Tell of what happens from now on; return how much was given up, by channels that are gone.
+
+        A channel that is new hears with the first pass of everything that is open: what took its place may
+        have kept silent for long, and what is open is not told again for hours, or never.
+        """
         self._store.alerts.begin()
+        known = self._store.alerts.channels()
+        if known != {*self._channels}:
+            self._newcomers = frozenset(self._channels) - known
         return self._store.alerts.drop_others(self._channels, now, self._settings.actor)
+
+    def know_token_end(self, at: datetime | None) -> None:
+        """Take what ISC says of the end of the access token (UTC); None where there is none, or no saying."""
+        self._token_ends, self._token_asked = at, True
 
     def after_sweep(self, error: MmdError | None, now: datetime) -> None:
         """Note whether the whole tenant was read; the next pass tells, when it was not twice in a row."""
@@ -119,10 +133,16 @@ class AlertDesk:
         self._settle(
             [*known.wrong, *lasting(self._streaks.values(), now), *clock],
             now,
-            judged=lambda alert: alert.condition.kind not in _COUNTED or is_over(alert.condition),
+            judged=lambda alert: self._is_judged(alert.condition, is_over),
             windows=known.windows,
         )
         self._swept = False  # it proves something once
+
+    def _is_judged(self, condition: Condition, is_over: Callable[[Condition], bool]) -> bool:
+        """Whether a condition is gone when nothing shows it any more."""
+        if condition.kind is Kind.TOKEN:
+            return self._token_asked
+        return condition.kind not in _COUNTED or is_over(condition)
 
     def _after_no_pass(self, error: MmdError, now: datetime) -> None:
         """Tell that mmd itself is in trouble; nothing else can be said."""
@@ -139,13 +159,13 @@ class AlertDesk:
             *found_wrong(findings.values()),
             *late(wanted, held, explained=findings, grace=self._settings.grace, now=now),
             *refused(refusals, windows, now),
-            *ending(self.token_ends, windows, now),
+            *ending(self._token_ends, windows, now),
         ]
         return _Known(windows, wrong, frozenset({*wanted, *held}))
 
     def _ahead(self, now: datetime) -> timedelta:
         """How far ahead windows matter: as far as they are announced, and to the end of the token."""
-        ends_in = timedelta(0) if self.token_ends is None else self.token_ends - now
+        ends_in = timedelta(0) if self._token_ends is None else self._token_ends - now
         return max(*self._settings.before, ends_in, timedelta(0))
 
     def _over(self, report: Report, known: _Known) -> Callable[[Condition], bool]:
@@ -182,11 +202,19 @@ class AlertDesk:
         change = Change(
             verdict=verdict,
             messages=messages,
+            catching_up=self._catching_up(alerts, verdict, now),
+            newcomers=self._newcomers,
             announced={item.cause: item.at for item in near},
             told=entries[-1].seq if entries else None,
         )
         if not change.is_empty:
             self._store.alerts.write(change, channels=self._channels, now=now, actor=self._settings.actor)
+            self._newcomers = None
+
+    def _catching_up(self, alerts: Sequence[Alert], verdict: Verdict, now: datetime) -> list[Message]:
+        if not self._newcomers:
+            return []
+        return [self._signed(message) for message in catching_up(alerts, verdict, now)]
 
     def _events(self, entries: Sequence[Entry]) -> list[Event]:
         named = {entry.window_id for entry in entries if entry.window_id}

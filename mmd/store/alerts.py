@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # What the exemptions are called that a refusal of ISC makes (mmd.reconcile).
 _REFUSED: Final = "ISC refused"
 _TOLD: Final = "alerts.told"  # the number of the last line of the journal that was told
+_CHANNELS: Final = "alerts.channels"  # those that have heard of all that is open
 _AT_ONCE: Final = 100  # deliveries of one channel looked at in one go
 
 
@@ -49,11 +50,14 @@ class Change:
     """What one pass makes of the alerts, to be written in one go.
 
     `announced` are announcements, each with the instant (UTC) after which it may be forgotten; `told` is the
-    number of the last line of the journal that the messages tell of.
+    number of the last line of the journal that the messages tell of. `newcomers` are channels that hear
+    `catching_up` as well, None when the channels are those of the change before.
     """
 
     verdict: Verdict
     messages: Sequence[Message] = ()
+    catching_up: Sequence[Message] = ()
+    newcomers: Collection[str] | None = None
     announced: Mapping[str, datetime] = field(default_factory=dict)
     told: int | None = None
 
@@ -62,7 +66,8 @@ class Change:
         """Whether there is nothing to write."""
         verdict = self.verdict
         alerts = verdict.opened or verdict.changed or verdict.cleared
-        return not (alerts or self.messages or self.announced or self.told)
+        news = self.messages or self.announced or self.told
+        return not (alerts or news or self.newcomers is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +104,12 @@ class Alerts:
             _many(connection, _CHANGE, [_change(item) for item in verdict.changed])
             _many(connection, _CLEAR, [{"mine": it.condition.cause, "now": now} for it in verdict.cleared])
             _queue(connection, change.messages, channels, now)
+            if change.newcomers is not None:
+                _queue(connection, change.catching_up, change.newcomers, now)
+                _set(connection, _CHANNELS, json.dumps(sorted(channels)))
             _announce(connection, change.announced, now)
             if change.told is not None:
-                _set_told(connection, change.told)
+                _set(connection, _TOLD, str(change.told))
             append(
                 connection,
                 *(_entry("alert.opened", item, now, actor) for item in verdict.opened),
@@ -142,6 +150,16 @@ class Alerts:
         query = sa.select(announced.c.cause)
         with self._database.read() as connection:
             return set(connection.execute(query).scalars()) & set(causes)
+
+    def channels(self) -> frozenset[str]:
+        """Return the channels that have heard of all that is open, or have it in the outbox."""
+        noted = sa.select(meta.c.value).where(meta.c.key == _CHANNELS)
+        with self._database.read() as connection:
+            found = connection.execute(noted).scalar_one_or_none()
+            if found is not None:
+                return frozenset(json.loads(found))
+            # An older release did not note them.
+            return frozenset(connection.execute(sa.select(delivery.c.channel).distinct()).scalars())
 
     # -- the outbox
     # ----------------------------------------------------------------------------------------
@@ -235,9 +253,9 @@ def _announce(connection: sa.Connection, causes: Mapping[str, datetime], now: da
         connection.execute(insert_or(announced).values(cause=cause, at=at).on_conflict_do_nothing())
 
 
-def _set_told(connection: sa.Connection, seq: int) -> None:
-    insertion = insert_or(meta).values(key=_TOLD, value=str(seq))
-    connection.execute(insertion.on_conflict_do_update(index_elements=["key"], set_={"value": str(seq)}))
+def _set(connection: sa.Connection, key: str, value: str) -> None:
+    insertion = insert_or(meta).values(key=key, value=value)
+    connection.execute(insertion.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
 
 def _row(item: Alert) -> dict[str, object]:

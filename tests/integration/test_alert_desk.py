@@ -20,6 +20,7 @@ from mmd.plan import Action, Case, Verb
 from mmd.posture import Observation
 from mmd.reconcile import Outcome, Report
 from mmd.store import Damaged, Entry, Store
+from mmd.store.schema import meta
 from mmd.windows import SourceRef, Window
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -34,6 +35,7 @@ class Service:
     path: Path
     now: datetime = NOON
     before: tuple[timedelta, ...] = ()
+    channels: tuple[str, ...] = ("channel",)
     heard: int = 0
 
     def __post_init__(self) -> None:
@@ -48,10 +50,12 @@ class Service:
             grace=2 * MINUTE,
             before=self.before,
         )
-        self.desk = AlertDesk(self.store, ["channel"], settings)
+        self.desk = AlertDesk(self.store, self.channels, settings)
         self.desk.start(self.now)
 
-    def restart(self) -> None:
+    def restart(self, *channels: str) -> None:
+        """Die and come back; with these channels, if any are named."""
+        self.channels = channels or self.channels
         self.store.close()
         self.store = Store.open(self.path)
         self.start()
@@ -101,9 +105,17 @@ class Service:
         self.store.plans.add(window, Entry(at=self.now, kind="window.added", actor="me"))
         return window
 
+    def told(self, channel: str) -> list[str]:
+        """Return the titles of all that waits for a channel."""
+        waiting = self.store.alerts.pending(channel)
+        return [item.message.title.removeprefix("mmd acme: ") for item in waiting]
+
+    def last_body_of(self, channel: str) -> str:
+        return self.store.alerts.pending(channel)[-1].message.body
+
     @property
     def last_body(self) -> str:
-        return self.store.alerts.pending("channel")[-1].message.body
+        return self.last_body_of("channel")
 
 
 @pytest.fixture
@@ -286,9 +298,99 @@ def test_a_clock_that_was_stepped_is_told(service: Service) -> None:
 
 
 def test_the_end_of_the_token_is_told(service: Service) -> None:
-    service.desk.token_ends = NOON + timedelta(days=13)
+    service.desk.know_token_end(NOON + timedelta(days=13))
     assert service.passes() == ["the access token ends soon: client_id"]
     assert service.passes(after=5 * HOUR) == []
+
+
+def test_the_end_of_the_token_is_not_over_because_it_was_not_asked_for_yet(service: Service) -> None:
+    service.desk.know_token_end(NOON + timedelta(days=13))
+    service.passes()
+    service.restart()
+    assert service.passes() == []
+    service.desk.know_token_end(NOON + timedelta(days=13))
+    assert service.passes() == []
+    service.desk.know_token_end(NOON + timedelta(days=400))  # another one was put in its place
+    assert service.passes() == ["over: the access token ends soon: client_id"]
+
+
+# -- channels that come and go -------------------------------------------------------------------------------
+
+
+def test_a_channel_in_place_of_a_dead_one_hears_of_all_that_is_open(service: Service) -> None:
+    service.find("AD", "HR")
+    service.desk.know_token_end(NOON + timedelta(days=13))
+    service.passes()
+    service.restart("mended")
+    assert service.told("channel") == []
+    service.passes()
+    assert service.told("mended") == [
+        "still zombie: 2 sources",
+        "still the access token ends soon: client_id",
+    ]
+    assert "alert since 2026-12-01 12:00Z" in service.last_body_of("mended")
+    service.restart()
+    service.passes()
+    assert len(service.told("mended")) == 2
+
+
+def test_the_first_channel_hears_of_all_that_is_open(service: Service) -> None:
+    service.channels = ()
+    service.restart()
+    service.find("AD")
+    service.passes()
+    service.restart("first")
+    service.passes()
+    assert service.told("first") == ["still zombie: AD"]
+
+
+def test_a_channel_that_stays_hears_nothing_twice(service: Service) -> None:
+    service.find("AD")
+    service.passes()
+    service.restart("channel", "second")
+    service.find("AD", "HR")
+    service.passes()
+    assert service.told("channel") == ["zombie: AD", "zombie: HR"]
+    assert service.told("second") == ["zombie: HR", "still zombie: AD"]
+
+
+def test_a_channel_that_comes_back_hears_of_what_opened_meanwhile(service: Service) -> None:
+    service.restart("other")
+    service.find("AD")
+    service.passes()
+    service.restart("channel", "other")
+    service.passes()
+    assert service.told("channel") == ["still zombie: AD"]
+    assert service.told("other") == ["zombie: AD"]
+
+
+def test_a_new_channel_is_told_by_the_first_pass_that_can_be_written(service: Service) -> None:
+    service.find("AD")
+    service.passes()
+    service.restart("mended")
+    service.restart()  # before any pass
+    service.passes(error=Damaged("the snapshot of AD is not what was written"))
+    assert service.told("mended") == ["still zombie: AD"]
+
+
+def test_a_new_channel_hears_what_is_reminded_or_over_once(service: Service) -> None:
+    service.find("AD", "HR")
+    service.passes()
+    service.restart("mended")
+    service.find("AD")
+    service.passes(after=4 * HOUR)
+    assert service.told("mended") == ["still zombie: AD", "over: zombie: HR"]
+
+
+def test_the_channels_of_an_older_release_are_known_by_what_they_were_sent(service: Service) -> None:
+    service.find("AD")
+    service.passes()
+    with service.store.database.write() as connection:
+        connection.execute(meta.delete().where(meta.c.key == "alerts.channels"))
+    service.restart("channel", "second")
+    service.passes()
+    assert service.told("channel") == ["zombie: AD"]
+    assert service.told("second") == ["still zombie: AD"]
 
 
 # -- events and announcements --------------------------------------------------------------------------------
