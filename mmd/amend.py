@@ -111,7 +111,13 @@ def extend(window: Window, by: timedelta, now: datetime) -> Window:
             f"window {window.id} repeats and is not open now",
             hint="`mmd schedule edit --for` changes how long it lasts from the next time on",
         )
-    return replace(window, duration=window.duration + by)
+    longer = [replace(item, closes_at=item.closes_at + by) for item in _ahead(window, now)]
+    return recorded(replace(window, duration=window.duration + by), *longer)
+
+
+def _ahead(window: Window, now: datetime) -> list[Occurrence]:
+    """Return what is on file as begun, and by this clock is still to come: an earlier one was wrong."""
+    return [item for item in window.recorded if item.opens_at > now and not item.skipped]
 
 
 def cancel(window: Window, now: datetime) -> Window:
@@ -161,7 +167,7 @@ def edit(window: Window, change: Edit, now: datetime) -> Window:
     check_editable(window, now, moves=change.moves)
     settled = settle(window, now)
     if change.moves:
-        settled = replace(settled, effective_from=now)
+        settled = replace(_forgotten(settled, now), effective_from=now)
     return replace(settled, **change.changes)  # type: ignore[arg-type] # the names are the window's own
 
 
@@ -177,6 +183,12 @@ def check_editable(window: Window, now: datetime, *, moves: bool) -> None:
             f"window {window.id} is open: its times can no longer be edited",
             hint="`mmd schedule extend` and `mmd schedule end` move its end",
         )
+
+
+def _forgotten(window: Window, now: datetime) -> Window:
+    """Take off what would open at times that are not the window's any more; the journal has what was held."""
+    gone = _ahead(window, now)
+    return replace(window, recorded=tuple(item for item in window.recorded if item not in gone))
 
 
 def _refuse_finished(window: Window, now: datetime, *, hint: str) -> None:

@@ -273,9 +273,7 @@ class Daemon:
             self._log.error("pass.failed", error=problem.message, hint=problem.hint)
             self._note(now, ok=False, note=problem.message)
             again_at = utcnow() + timedelta(seconds=AGAIN)
-            report = Report(
-                at=now, error=problem, again_at=again_at, underway=self._reconciler.underway
-            )
+            report = Report(at=now, error=problem, again_at=again_at, underway=self._reconciler.underway)
         else:
             self._tell(report, time.monotonic() - started)
         for number, _ in requests:

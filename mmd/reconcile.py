@@ -168,7 +168,7 @@ class Reconciler:
         self.stopping = False
 
     async def run(self, *, hold_enters: bool = False, patience: float | None = None) -> Report:
-        """One pass. With `hold_enters` nothing new is entered: the clock is not to be trusted.
+        """One pass. With `hold_enters` nothing new is entered or claimed: the clock is not to be trusted.
 
         With `patience` (seconds) the pass does not wait longer for its sources: those that take their time
         are gone on with, left out of the passes that follow, and told of in the one that finds them done.
@@ -176,7 +176,7 @@ class Reconciler:
         late = self._finished()
         now = self._now()
         self._unwritten, self._stumbled = None, {}
-        gathered = await self.gather(now)
+        gathered = await self.gather(now, claim=not hold_enters)
         actions = self._decided(gathered.cases)
         due = [action for action in actions if self._is_due(action, now, hold_enters=hold_enters)]
         self._release(due)
@@ -230,12 +230,15 @@ class Reconciler:
     # -- gather
     # -----------------------------------------------------------------------------------------------
 
-    async def gather(self, now: datetime, *, record: bool = True) -> Gathered:
-        """Bring together what is planned, what is held, and what is seen."""
+    async def gather(self, now: datetime, *, record: bool = True, claim: bool = True) -> Gathered:
+        """Bring together what is planned, what is held, and what is seen.
+
+        Without `claim` nothing is put on file as begun: a clock that is not trusted may be far ahead.
+        """
         since = self._claimed_since(now) if record else now
         ahead = self._rules.pace.longest + LOOK_AHEAD
         windows = self._store.plans.current(now, since=now - since, ahead=ahead)
-        if record:
+        if record and claim:
             windows = self._claim(windows, since, now)
         exemptions = self._store.plans.exemptions(windows)
         open_now = still_wanted(windows, exemptions, now, self._rules.pace.ahead)

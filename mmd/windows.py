@@ -161,10 +161,13 @@ def wanted(
 ) -> dict[str, tuple[tuple[Window, Occurrence], ...]]:
     """Return every open occurrence by the id of the source it wants in maintenance: overlaps are a union.
 
-    With a lead a source is wanted so long before the start already.
+    With a lead a source is wanted so long before the start already. A window that was cancelled wants nothing
+    any more, by whatever clock that was done.
     """
     found: dict[str, tuple[tuple[Window, Occurrence], ...]] = {}
     for window in windows:
+        if window.cancelled_at is not None:
+            continue
         soon = occurrences(window, now, now + lead(window) + _RESOLUTION)
         pairs = tuple((window, item) for item in soon)
         for source in window.sources if pairs else ():
@@ -219,9 +222,19 @@ def check_repeat(window: Window) -> None:
 
 def _from(window: Window, since: datetime, *, skipped: bool = False) -> Iterator[Occurrence]:
     """Yield what closes after `since`, recorded and generated, in the order it opens."""
-    recorded = (item for item in window.recorded if item.closes_at > since and (skipped or not item.skipped))
+    recorded = (item for item in _on_file(window) if item.closes_at > since and (skipped or not item.skipped))
     generated = _generated(window, since - window.duration)
     return heapq.merge(sorted(recorded, key=_opening), generated, key=_opening)
+
+
+def _on_file(window: Window) -> Iterator[Occurrence]:
+    """Yield what is recorded, of a cancelled window up to then: a wrong clock may have recorded more."""
+    end = window.cancelled_at
+    for item in window.recorded:
+        if end is None or item.closes_at <= end:
+            yield item
+        elif item.opens_at < end:
+            yield replace(item, closes_at=end)
 
 
 def _opening(item: Occurrence) -> datetime:

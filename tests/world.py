@@ -532,6 +532,11 @@ class World:
         self.store.plans.add(window, Entry(at=now, kind="window.added", actor="test"))
         return window
 
+    def put(self, changed: Window) -> None:
+        """Put a changed window on file."""
+        entry = Entry(at=self.clock.now(), kind="window.edited", actor="test", window_id=changed.id)
+        self.store.plans.change(changed.id, lambda _: (changed, entry))
+
     # -- what a process does
 
     def run(self, passes: int = 1, *, seconds: float = 2, hold_enters: bool = False) -> list[Report]:

@@ -70,6 +70,12 @@ _PUT: Final = _INSERT.on_conflict_do_update(
     index_elements=["window_id", "key"],
     set_={name: _INSERT.excluded[name] for name in ("opens_at", "closes_at", "skipped")},
 )
+_TAKE_OFF: Final = occurrence.delete().where(
+    occurrence.c.window_id == sa.bindparam("which"),
+    occurrence.c.opens_at > sa.bindparam("after"),
+    occurrence.c.skipped == 0,
+    occurrence.c.key.not_in(sa.bindparam("kept", expanding=True)),
+)
 
 
 def new_id() -> str:
@@ -95,15 +101,19 @@ class Plans:
         """Put on file what `make` returns for a window, and return it: definition, sources, what is recorded.
 
         Read and written in one transaction, so that nothing which others wrote before it is undone by it.
-        Where `make` raises, nothing is written.
+        Where `make` raises, nothing is written. Of the occurrences on file so far, what has begun or was
+        skipped stays, whether it is among the changed window's or not.
         """
         with self._database.write() as connection:
             (current,) = _load(connection, _ONE, {"which": window_id})
             changed, entry = make(current)
+            to_come = [item.key for item in changed.recorded if item.opens_at > entry.at]
+            gone = {"which": window_id, "after": entry.at, "kept": to_come}
             row = _window_row(changed)
             connection.execute(window.update().where(window.c.id == window_id).values(**row))
             connection.execute(window_source.delete().where(window_source.c.window_id == window_id))
             connection.execute(window_source.insert(), _source_rows(changed))
+            connection.execute(_TAKE_OFF, gone)
             _write(connection, _PUT, changed.recorded)
             append(connection, entry)
         return changed

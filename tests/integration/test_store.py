@@ -91,6 +91,8 @@ def test_where_files_have_no_modes_none_is_refused_for_its_mode(
         patch.setattr("os.name", "nt")
         check_mode(path)
         assert from_file(secret, private=True).reveal() == "text"
+
+
 def test_a_file_that_went_bad_is_said_by_the_number_of_its_last_commit_too(tmp_path: Path) -> None:
     path = tmp_path / "mmd.db"
     create_file(path)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from mmd import changes, effects, escrow, plan, posture, reconcile
+from mmd import amend, changes, effects, escrow, plan, posture, reconcile
 from mmd.cli import recover
 from mmd.effects import Effects, Look
 from mmd.errors import Garbled, Missing, MmdError, Unknown
@@ -24,6 +24,7 @@ from mmd.reconcile import Reconciler
 from mmd.store import holds
 from mmd.store.holds import Holds
 from mmd.store.journal import append
+from mmd.windows import Window, wanted
 
 Patch = pytest.MonkeyPatch
 
@@ -516,6 +517,33 @@ def a_null_is_sent_for_ever(patch: Patch) -> None:
 @mutant("frozen")
 def the_time_is_not_looked_at_again(patch: Patch) -> None:
     patch.setattr(Effects, "_check_time", lambda *_: None)
+
+
+@mutant("wrong clocks")
+def a_clock_far_ahead_is_taken_at_its_word(patch: Patch) -> None:
+    gather = Reconciler.gather
+
+    async def trusting(self: Reconciler, now: datetime, *, record: bool = True, claim: bool = True) -> Any:  # noqa: ANN401 - its own
+        del claim
+        return await gather(self, now, record=record)
+
+    patch.setattr(Reconciler, "gather", trusting)
+
+
+@mutant("wrong clocks")
+def the_old_times_stay_beside_the_new_ones(patch: Patch) -> None:
+    patch.setattr(amend, "_forgotten", lambda window, _now: window)
+
+
+@mutant("wrong clocks")
+def what_a_cancelled_window_has_on_file_opens(patch: Patch) -> None:
+    def alive(window: Window) -> Window:
+        return replace(window, cancelled_at=None, repeat=None) if window.cancelled_at else window
+
+    def anyway(planned: Iterable[Window], now: datetime, *more: Any) -> Any:  # noqa: ANN401 - its own
+        return wanted(map(alive, planned), now, *more)
+
+    patch.setattr(amend, "wanted", anyway)
 
 
 @mutant("crashes in enter")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from itertools import count, product
 from typing import Final, Literal
@@ -13,11 +14,13 @@ from people import People
 from shapes import SHAPES, Shape, tenant_of
 from world import KEY, ROTATED, Fault, Stale, World
 
+from mmd.amend import Edit, cancel, edit
 from mmd.errors import MmdError
 from mmd.posture import ACCOUNTS, GROUPS, HEALTH_FLAG, PROVISIONING_FLAG
 
 # --- late reads ---------------------------------------------------------------------------------------------
 
+HOUR: Final = 3600.0
 SHORT: Final = 240.0  # seconds of a window
 EDITED: Final = "0 1 2 * * ?"
 # So many changes ago, so many reads in a row.
@@ -324,6 +327,35 @@ def several() -> int:
     at_peace(world)
     world.close()
     return 1
+
+
+# --- clocks that were wrong ---------------------------------------------------------------------------------
+
+
+def far_ahead(shape: Shape) -> int:
+    """The clock is far ahead for a while, trusted or not; then the window is cancelled, or moved."""
+    for trusted, cancelled in product((True, False), repeat=2):
+        world = World(tenant_of(shape))
+        window = world.plan(world.ids, after=HOUR, repeat="FREQ=DAILY", treatment=shape.treatment.value)
+        world.run(1)
+        world.clock.skew = timedelta(days=20)
+        world.run(1, hold_enters=not trusted)
+        world.clock.skew = timedelta(0)
+        world.run(1, hold_enters=True)
+        found, now = world.store.plans.get(window.id), world.clock.now()
+        assert found is not None
+        assert trusted or not found.recorded, "put on file by a clock that is not to be trusted"
+        later = Edit(starts_local=window.starts_local + timedelta(hours=6))
+        changed = cancel(found, now) if cancelled else edit(found, later, now)
+        world.put(changed)
+        for hour in range(1, 49):
+            world.clock.pass_by(HOUR)
+            world.run(2)
+            wanted = not cancelled and hour % 24 == 7
+            assert bool(world.held) is wanted, (trusted, cancelled, hour)
+        at_peace(world)
+        world.close()
+    return 4
 
 
 # --- frozen processes and late requests ---------------------------------------------------------------------

@@ -32,7 +32,6 @@ from mmd.amend import cancel, end, extend
 from mmd.errors import Conflict
 from mmd.plan import WRITES, Interference
 from mmd.posture import FLAGS, SCHEDULE_TYPES, Treatment
-from mmd.store import Entry
 
 pytestmark = pytest.mark.slow
 
@@ -140,8 +139,7 @@ class Life(RuleBasedStateMachine):
             )
         except Conflict:
             return
-        entry = Entry(at=now, kind=f"window.{change}", actor="test")
-        self.it.store.plans.change(window.id, lambda _: (changed, entry))
+        self.it.put(changed)
 
     # -- other people
 
