@@ -47,6 +47,13 @@ FRESH: Final = 60.0  # seconds that a read may be old when something is destroye
 _Reply: TypeAlias = "tuple[Observation | None, str | None]"
 
 
+def elapsed() -> float:
+    """Return seconds that only go on, while the machine is suspended as well where that is counted."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
 class NotDone(MmdError):
     """ISC said yes, and the source does not look as it should."""
 
@@ -74,7 +81,7 @@ class Effects:
         key: bytes,
         actor: str,
         now: Callable[[], datetime],
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store

@@ -36,6 +36,10 @@ class Unwritable(MmdError):
     """The database takes nothing: its disk is full, broken or read-only."""
 
 
+class Locked(Conflict, Unwritable):
+    """The database takes nothing for now: another program is in the midst of a change."""
+
+
 class Database:
     """An open database. `path` is None for the empty one in memory that stands in for a missing file."""
 
@@ -128,7 +132,7 @@ def plain_error(path: Path | None, error: BaseException) -> MmdError:
             hint="restore a backup (docs/operations.md), or move it away and run `mmd recover`",
         )
     if "locked" in text or "busy" in text:
-        return Conflict(f"the database {path} is locked by another program", hint="try again in a moment")
+        return Locked(f"the database {path} is locked by another program", hint="try again in a moment")
     return Unwritable(f"the database {path} cannot be used: {text}", hint="is the disk full or read-only?")
 
 

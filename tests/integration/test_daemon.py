@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from desk import Desk, tenant
 
 from mmd import daemon
 from mmd.alerts import Kind
+from mmd.amend import end
 from mmd.cli.app import App
 from mmd.cli.service import _alarm, _publisher
 from mmd.cli.workshop import reconciler, sweeper
@@ -23,7 +25,8 @@ from mmd.daemon import Daemon, Rhythm
 from mmd.errors import MmdError
 from mmd.posture import MARKER
 from mmd.simulator import Simulator
-from mmd.store import Store
+from mmd.store import Entry, Store, database
+from mmd.windows import SourceRef, Window
 
 PATIENCE: Final = 20.0  # seconds that a test waits at most for what must happen within less
 SECRET: Final = "MMD_TENANT__CLIENT_SECRET"
@@ -162,6 +165,55 @@ def test_commands_are_seen_again_when_the_database_can_be_read_again(house: Hous
 
     source = min(house.simulator.tenant.sources)
     asyncio.run(life())
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Somebody begins a transaction, and leaves it open."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+def test_a_database_that_is_locked_keeps_no_source_from_being_restored(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def life() -> None:
+        async with house.daemon(sweep=HARDLY_EVER) as (it, store):
+            window = open_window(source)
+            store.plans.add(window, Entry(at=window.created_at, kind="window.added", actor="me"))
+            it._tick.set()
+            await soon(lambda: source in store.holds.held() and store.holds.held()[source].verified)
+            on_file = store.plans.get(window.id)
+            assert on_file is not None
+            now = daemon.utcnow()
+            store.plans.save(end(on_file, now), Entry(at=now, kind="window.ended", actor="me"))
+            with locked(house.desk.database):
+                it._tick.set()
+                await soon(lambda: house.simulator.tenant.comparable(source) == before)
+                assert source in store.holds.held()
+            await soon(lambda: not store.holds.held())
+
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0)
+    source = min(house.simulator.tenant.sources)
+    before = house.simulator.tenant.comparable(source)
+    asyncio.run(life())
+
+
+def open_window(source_id: str) -> Window:
+    """A window that opens now, for a day."""
+    now = daemon.utcnow().replace(microsecond=0)
+    return Window(
+        id="w234567",
+        sources=(SourceRef(source_id, source_id),),
+        starts_local=now.replace(tzinfo=None),
+        timezone="UTC",
+        duration=timedelta(days=1),
+        reason="patching",
+        created_at=now,
+        effective_from=now,
+    )
 
 
 def test_without_a_good_sweep_the_heartbeat_is_withheld(house: House) -> None:
