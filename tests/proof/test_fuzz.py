@@ -9,7 +9,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import hypothesis
@@ -28,10 +28,11 @@ from people import People
 from shapes import SHAPES, tenant_of
 from world import ABSENT, KINDS, Fault, Kind, World
 
-from mmd.amend import cancel, end, extend
+from mmd.amend import Edit, cancel, edit, end, extend
 from mmd.errors import Conflict
 from mmd.plan import WRITES, Interference
 from mmd.posture import FLAGS, SCHEDULE_TYPES, Treatment
+from mmd.windows import Window
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +47,14 @@ RECENT: Final = timedelta(minutes=20)  # in which an unanswered request of mmd's
 
 keys = st.sampled_from(KEYS)
 spans = st.sampled_from([1, 30, 120, 400, 1800, 5000])
+
+
+CHANGES: Final[dict[str, Callable[[Window, datetime], Window]]] = {
+    "end": end,
+    "cancel": cancel,
+    "extend": lambda window, now: extend(window, timedelta(minutes=10), now),
+    "edit": lambda window, now: edit(window, Edit(duration=window.duration + timedelta(minutes=5)), now),
+}
 
 
 class Life(RuleBasedStateMachine):
@@ -124,7 +133,7 @@ class Life(RuleBasedStateMachine):
         if there:
             self.it.plan(there, after=after, lasting=lasting, treatment=treatment.value)
 
-    @rule(number=st.integers(0, 9), change=st.sampled_from(["end", "extend", "cancel"]))
+    @rule(number=st.integers(0, 9), change=st.sampled_from(["end", "extend", "cancel", "edit"]))
     def changes_a_window(self, number: int, change: str) -> None:
         now = self.it.clock.now()
         windows = self.it.store.plans.current(now)
@@ -132,11 +141,7 @@ class Life(RuleBasedStateMachine):
             return
         window = windows[number % len(windows)]
         try:
-            changed = (
-                extend(window, timedelta(minutes=10), now)
-                if change == "extend"
-                else {"end": end, "cancel": cancel}[change](window, now)
-            )
+            changed = CHANGES[change](window, now)
         except Conflict:
             return
         self.it.put(changed)

@@ -16,11 +16,15 @@ from typing import Any
 
 import pytest
 from hostile import HOSTILE
-from world import KEY, World
+from world import KEY, START, World
 
 from mmd.cli import main
+from mmd.cli.rescue import take
+from mmd.errors import Conflict
 from mmd.escrow import Trust, derive_key, unseal
+from mmd.isc import door
 from mmd.posture import ESCROW, MARKER
+from mmd.recovery import from_escrow
 
 pytestmark = pytest.mark.slow
 
@@ -198,6 +202,9 @@ def test_an_escrow_with_the_id_of_another_sources_entry_is_not_believed(world: W
             json.dumps(body), ("revision",), 7
         )
     held = world.store.holds.held(mine)
+    seen = door.observe(world.tenant.sources[planted])
+    with pytest.raises(Conflict, match="another source"):
+        take(world.store, from_escrow(seen, KEY, accept_unsigned=True), now=START, actor="test")
     assert world.recover(accept_unsigned=True)
     assert world.store.holds.held() == held
     world.wipe()
