@@ -185,10 +185,9 @@ def test_a_database_that_is_locked_keeps_no_source_from_being_restored(
             store.plans.add(window, Entry(at=window.created_at, kind="window.added", actor="me"))
             it._tick.set()
             await soon(lambda: source in store.holds.held() and store.holds.held()[source].verified)
-            on_file = store.plans.get(window.id)
-            assert on_file is not None
             now = daemon.utcnow()
-            store.plans.save(end(on_file, now), Entry(at=now, kind="window.ended", actor="me"))
+            ended = Entry(at=now, kind="window.ended", actor="me")
+            store.plans.change(window.id, lambda on_file: (end(on_file, now), ended))
             with locked(house.desk.database):
                 it._tick.set()
                 await soon(lambda: house.simulator.tenant.comparable(source) == before)
