@@ -135,10 +135,10 @@ class People:
             self.base[key], self.world.expected[key] = live, copy.deepcopy(live)
             return
         if not copies and after is not None:  # an old copy brought an old escrow with it
-            self.base[key] = _as_document(live, self._latest(key, after))
+            self.base[key] = _as_document(live, self.latest(key, after))
         self.world.expected[key] = _merged(self.base[key], live, self._treatment(key))
 
-    def _latest(self, key: str, told: Fields) -> Fields:
+    def latest(self, key: str, told: Fields) -> Fields:
         """What an escrow tells, unless the database has the same entry as it was later."""
         text = self.world.tenant.sources[key]["connectorAttributes"].get(ESCROW)
         _, escrow = unseal(text, source_id=key, key=KEY)

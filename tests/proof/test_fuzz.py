@@ -31,7 +31,7 @@ from world import ABSENT, KINDS, Fault, Kind, World
 from mmd.amend import Edit, cancel, edit, end, extend
 from mmd.errors import Conflict
 from mmd.plan import WRITES, Interference
-from mmd.posture import FLAGS, SCHEDULE_TYPES, Treatment
+from mmd.posture import FLAGS, SCHEDULE_TYPES, Fields, Treatment
 from mmd.windows import Window
 
 pytestmark = pytest.mark.slow
@@ -228,9 +228,14 @@ class Life(RuleBasedStateMachine):
         assert self.it.recover()
 
     def _kept_twice(self) -> bool:
-        """Whether what is held is on the sources as well: else losing the database loses the other copy."""
-        copies = [self.it.copies(key) for key in self.it.ids]
-        return all(escrow is not None for file, escrow in copies if file is not None)
+        """Whether the sources tell as much as the database does: else it is lost with the file."""
+        return all(self._tells_all(key, *self.it.copies(key)) for key in self.it.ids)
+
+    def _tells_all(self, key: str, file: Fields | None, escrow: Fields | None) -> bool:
+        """Whether a source's own escrow tells what is on file, be it held or brought back by an old copy."""
+        if file is not None or escrow is None:
+            return file == escrow
+        return self.people.latest(key, escrow) == escrow
 
     def _is_back(self, key: str) -> bool:
         """Whether mmd has put back what it took, and not yet let go."""

@@ -334,7 +334,12 @@ def nominal(window: Window, last: datetime) -> list[datetime]:
 
 def expanded(window: Window, until: datetime) -> list[Occurrence]:
     """The oracle: everything of a window that opens before `until`, in order, skipped or not."""
-    found = {item.key: item for item in window.recorded}
+    end = window.cancelled_at or datetime.max.replace(tzinfo=UTC)
+    found = {
+        item.key: replace(item, closes_at=min(item.closes_at, end))
+        for item in window.recorded
+        if item.opens_at < end
+    }
     for local in nominal(window, naive(until) + 2 * DAY) if window.cancelled_at is None else ():
         at = first_showing(local, window.timezone)
         if window.fold and window.repeat is None:
