@@ -421,6 +421,7 @@ class Daemon:
             complete=complete,
             sources=swept.sources,
             findings=len(swept.findings),
+            blind=len(swept.blind),
             ms=round(seconds * 1000),
             **problem,
         )

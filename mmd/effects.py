@@ -154,7 +154,7 @@ class Effects:
             entered = replace(held, entered_at=self._now(), verified=True)
             self._store.holds.keep(entered, self._entry(held, "entered", {}))
         else:
-            self._store.holds.verified(held.snapshot.id, is_so=True)
+            self._store.holds.verified(held.snapshot.id, self._entry(held, "verified", {}))
 
     async def _shelter(self, held: Held, look: Look, until: datetime) -> None:
         """Put the second copy on the source, and see it there."""
@@ -209,23 +209,12 @@ class Effects:
         snapshot = replace(held.snapshot, after=_goal(held.snapshot, live))
         decided = replace(held, snapshot=snapshot, verified=False)
         with contextlib.suppress(Unwritable):  # as in _journaled
-            if held.verified:
-                self._note_found(held, live.schedules or {})
             if fields_to_json(snapshot.after) != fields_to_json(held.snapshot.after):
                 kept: list[Json] = list(foreign_edits(snapshot))
                 self._store.holds.keep(decided, self._entry(held, "captured", {"kept": kept}))
             elif held.verified:
-                self._store.holds.verified(snapshot.id, is_so=False)
+                self._store.holds.unverified(snapshot.id)
         return decided
-
-    def _note_found(self, held: Held, schedules: Mapping[str, str]) -> None:
-        """Note which schedules were seen to be gone, and that somebody else has made since.
-
-        A schedule that mmd has deleted, and neither created nor found, is mmd's to give back (docs/adr/0011).
-        """
-        for kind, cron in schedules.items():
-            body: dict[str, Json] = {"request": f"POST schedule {kind}", "cron": cron}
-            self._store.journal.write(self._entry(held, "schedule.found", body))
 
     async def _undo(self, held: Held, live: Observation) -> None:
         """Undo the treatment, and see it undone: no aggregation may run on a source that is half back.
@@ -235,7 +224,7 @@ class Effects:
         """
         snapshot = held.snapshot
         for _ in range(2):
-            operations = undo(live, snapshot.after)
+            operations = undo(live, _aim(snapshot, live))
             if not operations:
                 return
             live = await self._seen_after(held, operations)
@@ -247,7 +236,7 @@ class Effects:
         """Undo, and return the source as it is then: as the answer has it, or as one more look shows it."""
         snapshot = held.snapshot
         answer = await self._patch(held, "treatment undone", operations, Priority.RESTORE)
-        if answer is None or undo(answer, snapshot.after):
+        if answer is None or undo(answer, _aim(snapshot, answer)):
             return await self._isc.source(snapshot.source_id, priority=Priority.RESTORE)
         return answer
 
@@ -336,7 +325,7 @@ class Effects:
             raise Conflict(
                 f"the escrow on {live.name} is of a later entry that this database does not know, and signed "
                 "with another client secret",
-                hint="`mmd recover --accept-unsigned` believes it; if nobody knows it, take mmd_escrow off",
+                hint="find out who wrote it: take mmd_escrow off, or `mmd recover --accept-unsigned` believes it",
             )
 
     def _check_time(self, look: Look, until: datetime) -> None:
@@ -433,6 +422,11 @@ def _held(case: Case) -> Held:
 
 def _goal(snapshot: Snapshot, live: Observation) -> Fields:
     return merge(snapshot.after, snapshot.during, live.fields)
+
+
+def _aim(snapshot: Snapshot, live: Observation) -> Fields:
+    """Return what to undo the treatment to: as decided, but for features that others have set since."""
+    return replace(snapshot.after, features=_goal(snapshot, live).features)
 
 
 def _check_back(snapshot: Snapshot, left: Collection[str]) -> None:

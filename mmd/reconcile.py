@@ -14,7 +14,17 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from mmd.amend import still_wanted
-from mmd.errors import Denied, Garbled, MmdError, PartlyDone, Rejected, TenantError, Unreachable, plainly
+from mmd.errors import (
+    Denied,
+    Garbled,
+    Missing,
+    MmdError,
+    PartlyDone,
+    Rejected,
+    TenantError,
+    Unreachable,
+    plainly,
+)
 from mmd.escrow import Escrow, Trust, unseal
 from mmd.findings import Finding, Rules, judge
 from mmd.isc import RANK, Priority
@@ -40,6 +50,7 @@ LOOK_AHEAD: Final = timedelta(days=2)  # what begins later is not read, and a pa
 PLANNED_BY: Final = timedelta(minutes=10)  # how long after its start a window may come on file
 LATE: Final = timedelta(minutes=15)  # how long after a release an unanswered request may still be carried out
 TRIED: Final = 10  # sources that are asked for by themselves at a time
+SEEN_GONE: Final = ("entered", "verified")  # entries that say that no schedule was left
 UNKNOWN: Final = "unknown"  # the outcome of a request that had no usable answer
 SCHEDULES_READ: Final = 20  # held sources whose schedules are read in one pass, in turn
 
@@ -315,9 +326,9 @@ class Reconciler:
         try:
             seen = await self._pages(sorted(source_ids))
         except MmdError as error:
-            seen = await self._in_spite(error, sorted(source_ids))
-            return seen, None if seen else error
-        return seen | await self._one_by_one(sorted(source_ids - seen.keys())), None
+            return await self._in_spite(error, sorted(source_ids))
+        found, _ = await self._one_by_one(sorted(source_ids - seen.keys()))
+        return seen | found, None
 
     async def _pages(self, source_ids: list[str]) -> dict[str, Observation]:
         seen: dict[str, Observation] = {}
@@ -331,32 +342,42 @@ class Reconciler:
             return {}
         return seen
 
-    async def _in_spite(self, error: MmdError, source_ids: list[str]) -> dict[str, Observation]:
+    async def _in_spite(
+        self, error: MmdError, source_ids: list[str]
+    ) -> tuple[dict[str, Observation], MmdError | None]:
         """Ask for each source by itself where the shared page is at fault: one may spoil it for all.
 
-        A few at a time, and none when none of these can be read, for then it is not the page.
+        A few at a time, and no more when none of these has an answer, for then it is not the page. The error
+        stays unless all have one: from what was not seen nothing follows.
         """
         seen: dict[str, Observation] = {}
+        unanswered = 0
         while source_ids and is_of_the_page(error):
             some, source_ids = source_ids[:TRIED], source_ids[TRIED:]
-            found = await self._one_by_one(some)
-            if not found:
-                break
+            found, silent = await self._one_by_one(some)
             seen |= found
-        return seen
+            unanswered += silent
+            if silent == len(some):
+                break
+        return seen, error if unanswered or source_ids else None
 
-    async def _one_by_one(self, source_ids: list[str]) -> dict[str, Observation]:
-        """Ask for single sources; one that ISC does not have, or not wholly, stays unknown."""
+    async def _one_by_one(self, source_ids: list[str]) -> tuple[dict[str, Observation], int]:
+        """Ask for single sources; one that ISC does not have, or not wholly, stays unknown.
+
+        Return those that were shown, and for how many there was no answer: that a source is not there is one.
+        """
         seen = await asyncio.gather(
             *(self._isc.source(source_id, priority=Priority.RESTORE) for source_id in source_ids),
             return_exceptions=True,
         )
         self._note_defects(source_ids, seen)
-        return {
-            name: found
-            for name, found in zip(source_ids, seen, strict=True)
-            if not isinstance(found, BaseException)
+        found = {
+            name: one
+            for name, one in zip(source_ids, seen, strict=True)
+            if not isinstance(one, BaseException)
         }
+        missing = sum(isinstance(one, Missing) for one in seen)
+        return found, len(source_ids) - len(found) - missing
 
     async def _with_schedules(
         self, seen: dict[str, Observation], source_ids: Collection[str], now: datetime
@@ -410,7 +431,7 @@ class Reconciler:
         entries = self._store.journal.read(
             source_id=last.snapshot.source_id,
             since=last.snapshot.taken_at,
-            kinds=("intent", "outcome", "schedule.found"),
+            kinds=("intent", "outcome", *SEEN_GONE),
         )
         own = [entry for entry in entries if entry.body.get("snapshot") == last.snapshot.id]
         late = any(is_late(own, request, released_at, now) for request in signs)
@@ -650,13 +671,15 @@ def _is_unanswered(entry: Entry, following: Entry | None) -> bool:
 
 
 def is_owed(entries: Iterable[Entry], kind: str) -> bool:
-    """Whether mmd has deleted a schedule, and neither created it since nor found it made by somebody else.
+    """Whether mmd has deleted a schedule, and neither seen it gone nor created it since.
 
-    Then a late answer showed it as if it were still there, and the source was released without it.
+    Then late answers showed it as if it were still there, and the source was released without it. Where it
+    was seen gone, one that was there afterwards was made by somebody else, who may delete it as well.
     """
     deleted, created = f"DELETE schedule {kind}", f"POST schedule {kind}"
-    mine = [entry.body for entry in entries if entry.body.get("request") in (deleted, created)]
-    return bool(mine) and mine[-1]["request"] == deleted and mine[-1].get("outcome") == "ok"
+    told = [it for it in entries if it.kind in SEEN_GONE or it.body.get("request") in (deleted, created)]
+    last = told[-1].body if told else {}
+    return last.get("request") == deleted and last.get("outcome") == "ok"
 
 
 def is_of_the_page(error: MmdError) -> bool:

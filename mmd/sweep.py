@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from mmd.amend import still_wanted
-from mmd.errors import Garbled, Missing, MmdError, plainly
+from mmd.errors import Garbled, Missing, MmdError, TenantError, plainly
 from mmd.escrow import unseal
 from mmd.findings import ZOMBIES, Finding, Rules, judge, suspicious
 from mmd.isc import Priority
@@ -38,21 +38,25 @@ RESTORED_AT_ONCE: Final = 25  # zombies of mmd's own making that one sweep bring
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What a sweep saw. `error` says why it is incomplete; None means that every source was seen."""
+    """What a sweep saw. `error` says why it is incomplete; None means that every source was seen.
+
+    `blind` names sources that may be in maintenance for all that ISC shows of them.
+    """
 
     at: datetime
     sources: int
     findings: tuple[Finding, ...]
     reopened: int = 0
     error: MmdError | None = None
+    blind: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class _Tally:
     """What a sweep has seen so far.
 
-    `partly` are the ids of the sources that ISC did not show whole, `blind` the names of those among them
-    that may be in maintenance for all that is shown of them.
+    `partly` are the ids of the sources that ISC did not show whole, `blind` the names of those among them of
+    which it showed no attributes. `defect` is what mmd itself stumbled over.
     """
 
     sources: int = 0
@@ -66,14 +70,6 @@ class _Tally:
         self.partly |= {case.source_id for case in cases if case.observed and not case.observed.complete}
         hidden = [case for case in cases if case.observed and case.observed.attributes is None]
         self.blind |= {case.source_name for case in hidden if not case.held}
-
-    def error(self) -> MmdError | None:
-        """Say why the tenant does not count as read whole, though all of its pages were read."""
-        if self.defect is not None or not self.blind:
-            return self.defect
-        return Garbled(
-            f"ISC does not show the attributes of {len(self.blind)} sources, such as {min(self.blind)}"
-        )
 
 
 class Sweeper:
@@ -107,7 +103,7 @@ class Sweeper:
                 tally.sources += len(page)
                 found += await self._parts(page, tally, record=record)
                 progress(tally.sources)
-            error = tally.error()
+            error = tally.defect
         except MmdError as problem:
             error = problem
         found += self._unseen_and_late({finding.source_id for finding in found})
@@ -119,6 +115,7 @@ class Sweeper:
             findings=tuple(found),
             reopened=tally.reopened,
             error=error,
+            blind=tuple(sorted(tally.blind)),
         )
 
     async def _parts(self, page: Sequence[Observation], tally: _Tally, *, record: bool) -> list[Finding]:
@@ -157,7 +154,10 @@ class Sweeper:
         ]
 
     async def _again(self, case: Case) -> Case | None:
-        """Read a suspect by itself; None when it is gone, or when a pass has taken it meanwhile."""
+        """Read a source by itself; None when it is gone, or when a pass has taken it meanwhile.
+
+        One that ISC cannot show by itself either is judged by its row.
+        """
         try:
             observed, schedules = await asyncio.gather(
                 self._isc.source(case.source_id, priority=Priority.SWEEP),
@@ -165,6 +165,10 @@ class Sweeper:
             )
         except Missing:
             return None
+        except TenantError as error:
+            if error.status is None and not isinstance(error, Garbled):
+                raise
+            return case
         if self._store.holds.held(case.source_id):
             return None
         return replace(case, observed=replace(observed, schedules=schedules))

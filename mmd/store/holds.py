@@ -75,10 +75,14 @@ class Holds:
         """Commit what may change of an open snapshot: not what the source looked like before, for one."""
         self._update(held.snapshot.id, _changeable(held), entry)
 
-    def verified(self, snapshot_id: str, *, is_so: bool) -> None:
-        """Note whether the source is wholly in maintenance, as mmd left it."""
+    def verified(self, snapshot_id: str, entry: Entry) -> None:
+        """Note that the source was seen wholly in maintenance, as mmd left it."""
+        self._update(snapshot_id, {"verified": 1}, entry)
+
+    def unverified(self, snapshot_id: str) -> None:
+        """Note that what is on the source may not be as mmd left it any more."""
         with self._database.write() as connection:
-            connection.execute(_CHANGE, {"which": snapshot_id, "verified": int(is_so)})
+            connection.execute(_CHANGE, {"which": snapshot_id, "verified": 0})
 
     def wrote(self, snapshot_id: str, at: datetime, entry: Entry) -> None:
         """Note ISC's `modified` after a write of ours, with the write's outcome."""

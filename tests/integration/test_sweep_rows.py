@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from world import World, drive
 
+from mmd.errors import Unreachable
 from mmd.findings import Kind
+from mmd.isc import Priority
 from mmd.posture import MARKER, Observation
 
 Bare = Callable[[Observation], Observation]
@@ -46,14 +48,41 @@ def test_a_zombie_whose_row_is_bare_is_found(monkeypatch: pytest.MonkeyPatch) ->
     world.close()
 
 
-def test_a_source_that_shows_no_attributes_anywhere_makes_the_sweep_incomplete() -> None:
+def test_a_source_that_shows_no_attributes_anywhere_is_told_and_hides_nothing_else() -> None:
     world = _marked()
-    world.lens = lambda source, crons: ({**source, "connectorAttributes": None}, crons)
+    hidden = world.ids[0]
+    world.lens = lambda source, crons: (
+        {**source, "connectorAttributes": None} if source["id"] == hidden else source,
+        crons,
+    )
     world.lens_for = 10_000
     swept = drive(world.process.sweeper.run())
-    assert swept.error is not None
-    assert "does not show the attributes of 3 sources" in swept.error.message
-    assert not world.store.findings.open()
+    assert swept.blind == (world.tenant.sources[hidden]["name"],)
+    assert swept.error is None
+    assert [item.source_id for item in swept.findings] == [world.ids[1]]
+    world.close()
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_bare_row_whose_source_cannot_be_read_by_itself_hides_no_other(
+    bad: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = _marked()
+    broken = world.ids[bad]
+    _shows(
+        world, lambda seen: replace(seen, features=None) if seen.source_id == broken else seen, monkeypatch
+    )
+    read = world.process.isc.source
+
+    async def source(source_id: str, *, priority: Priority) -> Observation:
+        if source_id == broken:
+            raise Unreachable("ISC failed at GET source (500)", status=500)
+        return await read(source_id, priority=priority)
+
+    monkeypatch.setattr(world.process.isc, "source", source)
+    swept = drive(world.process.sweeper.run())
+    assert swept.error is None
+    assert [item.source_id for item in swept.findings] == [world.ids[1]]
     world.close()
 
 

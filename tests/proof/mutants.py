@@ -277,7 +277,7 @@ def unknown_is_normal(patch: Patch) -> None:
 def not_found_is_deleted(patch: Patch) -> None:
     one_by_one = Reconciler._one_by_one
 
-    async def hasty(self: Reconciler, source_ids: list[str]) -> dict[str, Observation]:
+    async def hasty(self: Reconciler, source_ids: list[str]) -> tuple[dict[str, Observation], int]:
         held = self._store.holds.held()
         for source_id in source_ids:
             try:

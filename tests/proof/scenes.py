@@ -16,7 +16,7 @@ from world import KEY, ROTATED, Fault, Stale, World
 
 from mmd.amend import Edit, cancel, edit
 from mmd.errors import MmdError
-from mmd.posture import ACCOUNTS, GROUPS, HEALTH_FLAG, PROVISIONING_FLAG
+from mmd.posture import ACCOUNTS, GROUPS, HEALTH_FLAG, PROVISIONING_FLAG, Treatment
 
 # --- late reads ---------------------------------------------------------------------------------------------
 
@@ -278,6 +278,26 @@ def _keeps_off(world: World, *, accept_unsigned: bool = False) -> None:
     world.run(2, seconds=70)
     world.clock.pass_by(9000)
     at_peace(world)
+
+
+def edited_on_the_way_out(shape: Shape) -> int:
+    """A feature is added at any seam of restoring a source that keeps its features. Return how many lives."""
+    world = World(tenant_of(shape))
+    world.plan(world.ids, lasting=SHORT, treatment=Treatment.KEEP_FEATURES.value)
+    world.run(2)
+    world.clock.pass_by(SHORT)
+    start = world.save()
+    for seam in count(1):
+        world.load(start)
+        world.begin([Fault(seam, "freeze before", partial(People(world).feature, SOURCE, "PROXY"))])
+        world.run(2)
+        if not world.seams.fired:
+            break
+        assert "PROXY" in world.tenant.sources[SOURCE]["features"], (seam, world.seams.trace)
+        world.begin()
+        at_peace(world)
+    world.close()
+    return seam - 1
 
 
 def dies_while_edits_go_back(shape: Shape) -> int:

@@ -16,6 +16,7 @@ from scenes import (
     backed_up_before_the_window,
     dies_while_edits_go_back,
     edited_at_any_seam,
+    edited_on_the_way_out,
     late_reads,
     late_schedules,
     of_another_installation,
@@ -68,3 +69,10 @@ def test_a_database_that_does_not_know_what_the_sources_say(
 @pytest.mark.parametrize("shape", SHAPES if ALL else SHAPES[::4], ids=str)
 def test_a_death_while_others_edits_go_back(shape: Shape, tally: Callable[[str, int], None]) -> None:
     tally("T1 crash matrix", dies_while_edits_go_back(shape))
+
+
+@pytest.mark.parametrize("shape", SHAPES if ALL else SHAPES[::3], ids=str)
+def test_a_feature_added_while_its_source_is_restored(
+    shape: Shape, tally: Callable[[str, int], None]
+) -> None:
+    tally(TIER, edited_on_the_way_out(shape))
