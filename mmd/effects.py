@@ -325,7 +325,7 @@ class Effects:
             raise Conflict(
                 f"the escrow on {live.name} is of a later entry that this database does not know, and signed "
                 "with another client secret",
-                hint="find out who wrote it: take mmd_escrow off, or `mmd recover --accept-unsigned` believes it",
+                hint="find out whose it is: take mmd_escrow off, or `mmd recover --accept-unsigned`",
             )
 
     def _check_time(self, look: Look, until: datetime) -> None:

@@ -77,11 +77,8 @@ async def _found(app: App) -> list[Finding]:
             f"INCOMPLETE: the tenant could not be read whole, and that proves nothing: {swept.error}",
             hint=swept.error.hint,
         )
-    if swept.blind:
-        say(
-            f"ISC shows no attributes of {', '.join(swept.blind[:3])}{' and others' * (len(swept.blind) > 3)}, "
-            "so whether they are in maintenance is not known"
-        )
+    for name in swept.blind:
+        say(f"{name}: ISC shows no attributes of it, so whether it is in maintenance is not known")
     found = [item for item in swept.findings if item.kind in ZOMBIES]
     return [_since_known(item, known.get(item.source_id)) for item in found]
 

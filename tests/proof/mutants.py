@@ -491,6 +491,16 @@ def nobody_misses_a_schedule(patch: Patch) -> None:
     patch.setattr(Reconciler, "_done_late", lambda *_: False)
 
 
+@mutant("edits on the way out")
+def features_go_back_to_what_was_decided_whatever_is_there_now(patch: Patch) -> None:
+    patch.setattr(effects, "_aim", lambda snapshot, _live: snapshot.after)
+
+
+@mutant("deletions by others")
+def a_schedule_that_was_seen_gone_is_owed_all_the_same(patch: Patch) -> None:
+    patch.setattr(reconcile, "SEEN_GONE", ())
+
+
 @mutant("quirk: refuses late")
 def a_schedule_that_was_deleted_is_not_owed(patch: Patch) -> None:
     patch.setattr(reconcile, "is_owed", lambda *_: False)

@@ -300,6 +300,34 @@ def edited_on_the_way_out(shape: Shape) -> int:
     return seam - 1
 
 
+def made_and_deleted_by_others(shape: Shape) -> int:
+    """A restoration fails once; others make the schedules anew, and delete them. Return how many lives."""
+    world = World(tenant_of(shape))
+    world.plan(world.ids, lasting=SHORT, treatment=shape.treatment.value)
+    world.run(2)
+    world.clock.pass_by(SHORT)
+    start = world.save()
+    for seam in count(1):
+        world.load(start)
+        world.begin([Fault(seam, "error before")])
+        world.run(1)
+        if not world.seams.fired:
+            break
+        people = People(world)
+        for kind, cron in shape.crons.items():
+            people.schedule(SOURCE, kind, cron)
+        world.begin()
+        assert world.settle()
+        world.clock.pass_by(1300)  # what is late is not so late
+        for kind in shape.crons:
+            people.schedule(SOURCE, kind, None)
+        for _ in range(3):
+            world.run(2, seconds=1800)
+        at_peace(world)
+    world.close()
+    return seam - 1
+
+
 def dies_while_edits_go_back(shape: Shape) -> int:
     """Others have changed the source, and a process dies restoring it. Return how many lives."""
     world = World(tenant_of(shape))

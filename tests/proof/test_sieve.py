@@ -19,6 +19,7 @@ from scenes import (
     edited_on_the_way_out,
     late_reads,
     late_schedules,
+    made_and_deleted_by_others,
     of_another_installation,
     unseen_changes,
 )
@@ -72,7 +73,10 @@ def test_a_death_while_others_edits_go_back(shape: Shape, tally: Callable[[str, 
 
 
 @pytest.mark.parametrize("shape", SHAPES if ALL else SHAPES[::3], ids=str)
-def test_a_feature_added_while_its_source_is_restored(
-    shape: Shape, tally: Callable[[str, int], None]
+@pytest.mark.parametrize(
+    "scene", [edited_on_the_way_out, made_and_deleted_by_others], ids=lambda it: it.__name__
+)
+def test_others_at_work_while_their_source_is_restored(
+    scene: Callable[[Shape], int], shape: Shape, tally: Callable[[str, int], None]
 ) -> None:
-    tally(TIER, edited_on_the_way_out(shape))
+    tally(TIER, scene(shape))
