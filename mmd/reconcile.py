@@ -106,7 +106,7 @@ class Report:
         """What went wrong in the pass as a whole, with the exit code that fits; None where nothing did."""
         if self.error is not None or not self.failed:
             return self.error
-        tried = [outcome for outcome in self.outcomes if outcome.action.verb in WRITES]
+        tried = [outcome for outcome in self.outcomes if outcome.action.verb in WRITES or outcome.error]
         names = "; ".join(f"{outcome.action.source_name}: {outcome.error}" for outcome in self.failed)
         if len(self.failed) < len(tried):
             return PartlyDone(

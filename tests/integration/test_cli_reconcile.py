@@ -120,6 +120,25 @@ def outcome(verb: Verb, error: MmdError | None = None) -> Outcome:
         (Report(at=NOON, outcomes=(outcome(Verb.WAIT),), error=Unreachable("gone")), 6),
         (Report(at=NOON, outcomes=(outcome(Verb.ENTER, Denied("401")),)), 5),
         (Report(at=NOON, outcomes=(outcome(Verb.ENTER, MmdError("no")), outcome(Verb.RESTORE))), 7),
+        (Report(at=NOON, outcomes=(outcome(Verb.RESTORE), outcome(Verb.WAIT, MmdError("defect")))), 7),
+        (
+            Report(
+                at=NOON,
+                outcomes=(
+                    outcome(Verb.RESTORE),
+                    outcome(Verb.RESTORE, Unreachable("gone")),
+                    outcome(Verb.WAIT, MmdError("defect")),
+                ),
+            ),
+            7,
+        ),
+        (
+            Report(
+                at=NOON,
+                outcomes=(outcome(Verb.WAIT), outcome(Verb.RESTORE, Denied("401")), outcome(Verb.WAIT)),
+            ),
+            5,
+        ),
     ],
 )
 def test_a_pass_comes_to_one_verdict(report: Report, code: int | None) -> None:
