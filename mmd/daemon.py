@@ -50,7 +50,7 @@ PATIENCE: Final = (
     2.0  # seconds that a pass waits for its sources: the next window must not wait for slow ones
 )
 GRACE: Final = 8.0  # seconds that running work has to finish after SIGTERM; systemd and users count on 10
-ANSWER_WITHIN: Final = timedelta(seconds=90)  # a command that asked for a pass waits for two minutes
+ANSWER_WITHIN: Final = 90.0  # seconds; a command that asked for a pass waits for two minutes
 AGAIN: Final = 5.0  # seconds until what broke off is begun again, be it a pass or something beside the passes
 SWEEPS_MISSED: Final = 3  # after so many intervals without a good sweep the heartbeat is withheld,
 SWEEP_AT_LEAST: Final = timedelta(minutes=5)  # of at least this length
@@ -178,7 +178,8 @@ class Daemon:
         )
         self._offset = _offset()
         self._untrusted_until: datetime | None = None
-        self._asked: dict[int, Report] = {}  # passes that were asked for, and whose sources are not all done
+        # Passes that were asked for and are not answered, since when by the monotonic clock.
+        self._asked: dict[int, tuple[Report, float]] = {}
         # When the last good sweep ended, else the daemon began, by the monotonic clock; how long it took.
         self._swept, self._sweep_took = time.monotonic(), 0.0
 
@@ -252,6 +253,8 @@ class Daemon:
         self._reconciler.stopping = True
         self._tick.set()
         _, unfinished = await asyncio.wait([passes], timeout=GRACE)
+        for number, (_, since) in tuple(self._asked.items()):
+            self._reply(number, self._reconciler.rest(), since)
         self._log.info("daemon.stopped", finished=not unfinished)
 
     async def _passes(self) -> None:
@@ -277,7 +280,7 @@ class Daemon:
         else:
             self._tell(report, time.monotonic() - started)
         for number, _ in requests:
-            self._reply(number, report)
+            self._reply(number, report, started)
         self._alert(report)
         later = utcnow() + self._rhythm.interval
         self._arm(min(later, report.again_at or later))
@@ -303,15 +306,16 @@ class Daemon:
         log("pass.done", **report.counts, failed=len(report.failed), ms=round(seconds * 1000), **problem)
         self._note(report.at, ok=ok, note=_summary(report))
 
-    def _reply(self, number: int, report: Report) -> None:
+    def _reply(self, number: int, report: Report, started: float) -> None:
         """Answer who asked for a pass, once the sources that it did not wait for are done as well."""
-        asked = self._asked.pop(number, None)
+        asked, since = self._asked.get(number, (None, started))
         whole = asked.joined(report) if asked else report
-        if whole.underway and whole.error is None and report.at - whole.at < ANSWER_WITHIN:
-            self._asked[number] = whole
+        self._asked[number] = (whole, since)
+        if whole.underway and whole.error is None and time.monotonic() - since < ANSWER_WITHIN:
             return
         with self._noting():
             self._store.service.answer(number, _answer(whole), now=utcnow())
+            del self._asked[number]
 
     def _alert(self, report: Report) -> None:
         """Have people told; a database that cannot be written to must not end the passes."""

@@ -79,7 +79,8 @@ class Report:
     def joined(self, later: Report) -> Report:
         """This pass, and what a later one tells of the sources that this one did not wait for."""
         late = [outcome for outcome in later.outcomes if outcome.action.source_id in self.underway]
-        return replace(self, outcomes=(*self.outcomes, *late), underway=self.underway & later.underway)
+        told = {outcome.action.source_id for outcome in late}  # a pass that broke off tells of none
+        return replace(self, outcomes=(*self.outcomes, *late), underway=self.underway - told)
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
@@ -176,6 +177,7 @@ class Reconciler:
         self._unwritten: MmdError | None = None
         self._stumbled: dict[str, MmdError] = {}
         self._busy: dict[str, asyncio.Task[Outcome]] = {}
+        self._untold: list[Outcome] = []  # until a report has them: a pass may break off before
         self.stopping = False
 
     async def run(self, *, hold_enters: bool = False, patience: float | None = None) -> Report:
@@ -184,7 +186,7 @@ class Reconciler:
         With `patience` (seconds) the pass does not wait longer for its sources: those that take their time
         are gone on with, left out of the passes that follow, and told of in the one that finds them done.
         """
-        late = self._finished()
+        self._finished()
         now = self._now()
         self._unwritten, self._stumbled = None, {}
         gathered = await self.gather(now, claim=not hold_enters)
@@ -194,13 +196,20 @@ class Reconciler:
         outcomes = await self._apply(due, patience)
         with self._noting():
             self._see(gathered, actions, outcomes)
-        return Report(
+        report = Report(
             at=now,
-            outcomes=(*late, *outcomes, *self._failures(gathered.cases)),
+            outcomes=(*self._untold, *self._failures(gathered.cases)),
             error=gathered.error or self._unwritten,
             again_at=self._again(gathered, outcomes, now),
             underway=frozenset(self._busy),
         )
+        self._untold.clear()
+        return report
+
+    def rest(self) -> Report:
+        """What no pass has told of yet: what came of the sources that were done since the last one."""
+        self._finished()
+        return Report(at=self._now(), outcomes=tuple(self._untold), underway=frozenset(self._busy))
 
     @property
     def underway(self) -> frozenset[str]:
@@ -501,7 +510,9 @@ class Reconciler:
         done = {name: task for name, task in self._busy.items() if task.done()}
         for name in done:
             del self._busy[name]
-        return tuple(task.result() for task in done.values())
+        outcomes = tuple(task.result() for task in done.values())
+        self._untold += outcomes
+        return outcomes
 
     async def drain(self) -> None:
         """Wait for the sources that are being worked on."""

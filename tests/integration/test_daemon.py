@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +23,10 @@ from mmd.cli.app import App
 from mmd.cli.service import _alarm, _publisher
 from mmd.cli.workshop import reconciler, sweeper
 from mmd.daemon import Daemon, Rhythm
-from mmd.errors import MmdError
+from mmd.errors import MmdError, Unreachable
+from mmd.plan import Action, Case, Verb
 from mmd.posture import MARKER
+from mmd.reconcile import Outcome, Report
 from mmd.simulator import Simulator
 from mmd.store import Entry, Store, database
 from mmd.windows import SourceRef, Window
@@ -31,6 +34,7 @@ from mmd.windows import SourceRef, Window
 PATIENCE: Final = 20.0  # seconds that a test waits at most for what must happen within less
 SECRET: Final = "MMD_TENANT__CLIENT_SECRET"
 OFTEN, HARDLY_EVER = timedelta(seconds=0.05), timedelta(days=1)
+NOON: Final = datetime(2026, 12, 1, 12, tzinfo=UTC)
 
 
 @dataclass
@@ -213,6 +217,79 @@ def open_window(source_id: str) -> Window:
         created_at=now,
         effective_from=now,
     )
+
+
+def answer(store: Store, number: int) -> dict[str, Any]:
+    """What a command that asked for a pass is told."""
+    told = store.service.answered(number)
+    return {} if told is None else dict(json.loads(told))
+
+
+def test_a_pass_is_answered_when_its_slow_sources_are_done_whatever_the_wall_clock_does(house: House) -> None:
+    async def life() -> None:
+        async with house.daemon(sweep=HARDLY_EVER) as (it, store):
+            number, begun, at = store.service.ask("pass", actor="me", now=NOON), time.monotonic(), NOON
+            it._reply(number, Report(at=at, underway=frozenset({"s1"})), begun)
+            at += timedelta(hours=1)
+            it._reply(number, Report(at=at, error=MmdError("the database cannot be read")), time.monotonic())
+            assert answer(store, number) == {}
+            it._reply(number, Report(at=at, outcomes=(failed("s1"),)), time.monotonic())
+            assert answer(store, number)["exit_code"] == 6
+            late = store.service.ask("pass", actor="me", now=NOON)
+            it._reply(late, Report(at=at, underway=frozenset({"s1"})), begun - daemon.ANSWER_WITHIN)
+            assert answer(store, late)["summary"] == "1 under way"  # by someone who is still there to be told
+
+    asyncio.run(life())
+
+
+def failed(source_id: str) -> Outcome:
+    case = Case(source_id=source_id, source_name=source_id)
+    action = Action(verb=Verb.ENTER, source_id=source_id, source_name=source_id, reason="so", case=case)
+    return Outcome(action=action, error=Unreachable("ISC is gone"))
+
+
+def test_an_answer_that_the_database_did_not_take_is_written_later(house: House) -> None:
+    async def life() -> None:
+        async with house.daemon(sweep=HARDLY_EVER) as (it, store):
+            number, begun = store.service.ask("pass", actor="me", now=NOON), time.monotonic()
+            fault = Fault(store.service.answer, MmdError("the database takes nothing"))
+            store.service.answer = fault.call  # type: ignore[method-assign] # for a while
+            it._reply(number, Report(at=NOON, outcomes=(failed("s1"),)), begun)
+            fault.on = False
+            it._reply(number, Report(at=NOON), begun)
+            assert answer(store, number)["exit_code"] == 6
+
+    asyncio.run(life())
+
+
+def test_who_asked_for_a_pass_is_answered_before_the_daemon_leaves(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def life() -> None:
+        async with house.daemon(sweep=HARDLY_EVER) as (it, store):
+            stuck, met = asyncio.Event(), asyncio.Event()
+            await soon(lambda: (found := store.service.daemon()) is not None and found.sweep_at is not None)
+
+            async def patch(*_: object, **__: object) -> None:
+                met.set()
+                await stuck.wait()
+                raise Unreachable("ISC is gone")
+
+            monkeypatch.setattr(it._isc, "patch_source", patch)
+            window = open_window(min(house.simulator.tenant.sources))
+            store.plans.add(window, Entry(at=window.created_at, kind="window.added", actor="me"))
+            number = store.service.ask("pass", actor="me", now=NOON)
+            it._tick.set()
+            await asyncio.wait_for(met.wait(), PATIENCE)
+            await soon(lambda: number in it._asked)
+            it._stop.set()
+            await soon(lambda: it._reconciler.stopping)
+            assert answer(store, number) == {}
+            stuck.set()
+            await soon(lambda: answer(store, number).get("exit_code") == 6)
+
+    monkeypatch.setattr(daemon, "PATIENCE", 0.05)
+    asyncio.run(life())
 
 
 def test_without_a_good_sweep_the_heartbeat_is_withheld(house: House) -> None:

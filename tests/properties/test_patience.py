@@ -7,10 +7,11 @@ import asyncio
 import pytest
 from world import World
 
+from mmd.errors import MmdError, Unreachable
 from mmd.isc import Priority
 from mmd.plan import Verb
 from mmd.posture import Observation
-from mmd.reconcile import Outcome
+from mmd.reconcile import Outcome, Report
 
 
 def test_a_slow_source_is_gone_on_with_while_another_window_closes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,4 +47,41 @@ def test_a_slow_source_is_gone_on_with_while_another_window_closes(monkeypatch: 
     assert (quick, Verb.RESTORE) in done
     it.run(3)
     assert it.in_maintenance(slow)
+    it.close()
+
+
+def test_what_came_of_a_slow_source_outlives_a_pass_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = World()
+    source = it.ids[0]
+    it.plan([source])
+    stuck = asyncio.Event()
+    read = it.reconciler._isc.source
+
+    async def reading(source_id: str, *, priority: Priority) -> Observation:
+        if priority is Priority.ENTER:
+            await stuck.wait()
+            raise Unreachable("ISC is gone")
+        return await read(source_id, priority=priority)
+
+    def unreadable(*_: object, **__: object) -> None:
+        raise MmdError("the database cannot be read")
+
+    monkeypatch.setattr(it.reconciler._isc, "source", reading)
+
+    async def story() -> tuple[Report, Report, Report]:
+        first = await it.reconciler.run(patience=0.01)
+        stuck.set()
+        await it.reconciler.drain()
+        with monkeypatch.context() as broken:
+            broken.setattr(it.store.plans, "current", unreadable)
+            with pytest.raises(MmdError, match="cannot be read") as raised:
+                await it.reconciler.run(patience=0.01)
+        second = Report(at=it.clock.now(), error=raised.value, underway=it.reconciler.underway)
+        return first, second, await it.reconciler.run(patience=0.01)
+
+    first, second, third = asyncio.run(asyncio.wait_for(story(), 30))
+    assert first.joined(second).underway == {source}
+    whole = first.joined(second).joined(third)
+    assert isinstance(whole.verdict, Unreachable)
+    assert not whole.underway
     it.close()
