@@ -11,7 +11,7 @@ import contextlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from mmd.amend import still_wanted
 from mmd.errors import (
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from mmd.store import Store
     from mmd.windows import Window
 
+T = TypeVar("T")
 VERIFY_AFTER: Final = timedelta(seconds=1)  # the pass that sees what this one did
 BACKOFF: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # seconds, by failures in a row of one source
 LOOK_BACK: Final = timedelta(days=31)  # how far back a missed occurrence is still noticed
@@ -579,17 +580,30 @@ class Reconciler:
         """Keep what was seen, as it is after what was done."""
         done = {outcome.action.source_id: outcome for outcome in outcomes}
         seen = [action for action in actions if action.case.observed and action.case.observed.complete]
-        sightings = [self._sighting(action, done.get(action.source_id)) for action in seen]
-        self._store.sightings.save(sightings, actor=self._actor)
+        sightings = self._of_each(self._sighting, seen, done)
+        self._store.sightings.save([*sightings.values()], actor=self._actor)
         shown = {action.source_id for action in seen}
         unseen = {item.source_id: item.source_name for item in actions if item.source_id not in shown}
         reason = gathered.error.message if gathered.error else "ISC does not show the source, or not wholly"
         self._store.sightings.fail(unseen, at=self._now(), reason=reason)
-        judged = [self._finding(action, done.get(action.source_id)) for action in actions]
-        found = [finding for finding in judged if finding]
+        judged = self._of_each(self._finding, actions, done)
+        found = [finding for finding in judged.values() if finding]
         # What ISC did not show is not gone: its finding stays, unless there is another one.
-        ids = shown | {finding.source_id for finding in found}
+        ids = (shown & judged.keys()) | {finding.source_id for finding in found}
         self._store.findings.update(found, judged=ids, now=self._now(), actor=self._actor)
+
+    def _of_each(
+        self,
+        make: Callable[[Action, Outcome | None], T],
+        actions: Iterable[Action],
+        done: Mapping[str, Outcome],
+    ) -> dict[str, T]:
+        """Make something of each source, by id; one over which mmd stumbles is left out."""
+        made: dict[str, T] = {}
+        for action in actions:
+            with self._apart(action.source_id):
+                made[action.source_id] = make(action, done.get(action.source_id))
+        return made
 
     def _finding(self, action: Action, outcome: Outcome | None) -> Finding | None:
         """Judge a source as the pass met it; what the pass has brought back by itself is no finding."""

@@ -340,6 +340,39 @@ def test_schedules_over_which_mmd_stumbles_keep_no_other_source_waiting(it: Worl
     assert_told_of(report, bad)
 
 
+@pytest.mark.parametrize("what", ["judge", "_posture_after"])
+def test_a_source_over_which_a_pass_stumbles_hides_no_other(
+    it: World, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    bad, changed = it.ids[:2]
+    it.plan(it.ids, lasting=HOUR)
+    it.run(2)
+    before = it.store.sightings.all()
+    it.tenant.patch(changed, [{"op": "remove", "path": f"/connectorAttributes/{MARKER}"}])
+    monkeypatch.setattr(reconcile, what, stumbling(getattr(reconcile, what), bad))
+    (report,) = it.run()
+    assert_told_of(report, bad)
+    assert it.store.findings.open().keys() == {changed}
+    seen = {
+        key for key, item in it.store.sightings.all().items() if item.observed_at > before[key].observed_at
+    }
+    assert seen >= {*it.ids} - {bad}
+
+
+def test_a_finding_stays_while_mmd_stumbles_over_its_source(
+    it: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = it.ids[0]
+    it.plan([bad], lasting=HOUR)
+    it.run(2)
+    it.tenant.patch(bad, [{"op": "remove", "path": f"/connectorAttributes/{MARKER}"}])
+    it.run()
+    assert it.store.findings.open().keys() == {bad}
+    monkeypatch.setattr(reconcile, "judge", stumbling(judge, bad))
+    it.run()
+    assert it.store.findings.open().keys() == {bad}
+
+
 def assert_told_of(report: Report, bad: str) -> None:
     assert {outcome.action.source_id: str(outcome.error) for outcome in report.failed} == {
         bad: "unexpected ZeroDivisionError: a defect"
