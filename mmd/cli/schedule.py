@@ -573,7 +573,8 @@ def edit_(app: App, /, window_id: str, *, dry_run: bool, yes: bool, form: str, *
 
     def change(window: Window, now: datetime) -> Window:
         after = edit(window, new, now)
-        check_repeat(after)
+        if moves:  # else it opens as before; one that `mmd recover` rebuilt does not open again
+            check_repeat(after)
         return after
 
     def question(after: Window) -> str:

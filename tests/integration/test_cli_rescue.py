@@ -163,3 +163,26 @@ def test_the_end_of_an_adoption_goes_by_its_own_option(
     assert told in said.err
     assert "--end" not in said.err
     assert sim.log == []
+
+
+# --- recover --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--reason", "other"),
+        ("--treatment", "keep-features"),
+        ("--add-source", "Slack"),
+        ("--remove-source", "Workday"),
+    ],
+)
+def test_a_window_that_was_recovered_can_be_edited(desk: Desk, words: tuple[str, ...]) -> None:
+    window = desk.done("start", "Workday", "SAP ERP", *START, *JSON).window
+    desk.done("reconcile")
+    for part in desk.folder.glob("mmd.db*"):
+        part.unlink()
+    desk.done("recover", "--yes")
+    edited = desk.done("schedule", "edit", window["id"], *words, *JSON).window
+    assert edited["state"] == "active"
+    assert edited["open"]["closes_at"] == window["open"]["closes_at"]
