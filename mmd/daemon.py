@@ -25,7 +25,8 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from mmd import __version__
 from mmd.alerts import token_end
 from mmd.errors import Conflict, Denied, MmdError, NotFound, plainly
-from mmd.plan import WRITES
+from mmd.plan import WRITES, Verb
+from mmd.posture import Posture
 from mmd.publish import publish_periodically
 from mmd.reconcile import Report
 from mmd.store import DaemonRow
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from mmd.desk import AlertDesk, Courier
     from mmd.isc import Isc
     from mmd.publish import Publisher
-    from mmd.reconcile import Reconciler
+    from mmd.reconcile import Outcome, Reconciler
     from mmd.store import Store
     from mmd.sweep import Sweeper, Swept
 
@@ -472,9 +473,18 @@ def _answer(report: Report) -> str:
 
 
 def _summary(report: Report) -> str:
-    parts = [f"{count} {verb}" for verb, count in report.counts.items()]
+    counts = report.counts
+    if unread := sum(_is_unread(outcome) for outcome in report.outcomes):
+        counts |= {Verb.WAIT.value: counts[Verb.WAIT.value] - unread, "cannot be read": unread}
+    parts = [f"{count} {verb}" for verb, count in counts.items() if count]
     parts += [f"{len(report.underway)} under way"] if report.underway else []
-    counts = ", ".join(parts) or "nothing planned"
+    said = ", ".join(parts) or "nothing to do"
     if report.error is not None:
-        return f"{counts}; {report.error.message}"
-    return f"{counts}, {len(report.failed)} failed" if report.failed else counts
+        return f"{said}; {report.error.message}"
+    return f"{said}, {len(report.failed)} failed" if report.failed else said
+
+
+def _is_unread(outcome: Outcome) -> bool:
+    """Whether nothing was done about a source because ISC does not show it."""
+    waits = outcome.action.verb is Verb.WAIT and outcome.error is None
+    return waits and outcome.action.case.posture is Posture.UNKNOWN

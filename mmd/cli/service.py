@@ -10,7 +10,7 @@ import click
 
 from mmd.cli.app import config_option
 from mmd.cli.output import Table, emit, format_option, say
-from mmd.errors import Findings
+from mmd.errors import Findings, MmdError, PartlyDone
 from mmd.plan import WRITES, Verb
 from mmd.posture import Posture
 from mmd.views import action_view
@@ -161,9 +161,25 @@ def reconcile(ctx: click.Context, app: App, form: str, *, yes: bool, dry_run: bo
     if answer.daemon is not None:
         say(f"the daemon has done a pass: {answer.daemon}")
         data["daemon"] = answer.daemon
-    emit(form, data, _table(answer.actions), empty="" if answer.daemon else "nothing to do")
+    error = _verdict(app, answer)
+    emit(form, data, _table(answer.actions), empty="" if answer.daemon or error else "nothing to do")
+    if error is not None:
+        raise error
+
+
+def _verdict(app: App, answer: Answer) -> MmdError | None:
+    """What went wrong: a source that cannot be read is not done, though nothing failed."""
+    from mmd.cli.status import concerned, unread  # noqa: PLC0415 - as above
+
+    states = concerned(app)
+    not_shown = unread(states)
+    partly = bool(answer.actions) or any(item.posture is not Posture.UNKNOWN for item in states)
     if answer.error is not None:
-        raise answer.error
+        if not_shown and partly:
+            say(f"warning: {not_shown}")
+        return answer.error
+    kind = PartlyDone if partly else MmdError
+    return kind(not_shown, hint="`mmd plan` lists them; see what ISC shows of them") if not_shown else None
 
 
 async def _reconciled(app: App) -> Answer:

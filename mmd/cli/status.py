@@ -42,14 +42,35 @@ def status(app: App, source: tuple[str, ...], form: str) -> None:
     with app.store() as store:
         on_file = _on_file(store, app.now, everything=bool(source))
         daemon = daemon_view(app, store)
-        grace = app.config.reconcile.zombie_grace
-        states = source_states(on_file, app.now, grace=grace, lead=app.pace.ahead)
+        states = _states(app, on_file, app.now)
         if source and store.exists:
             states = _chosen(source, states, on_file)
     data = {"daemon": daemon, "sources": [item.view for item in states]}
     empty = app.nothing(store, "nothing is planned, and nothing is in maintenance")
     emit(form, data, _table(states, app), empty=empty)
     _tell(daemon, states)
+
+
+def _states(app: App, on_file: OnFile, now: datetime) -> tuple[SourceState, ...]:
+    return source_states(on_file, now, grace=app.config.reconcile.zombie_grace, lead=app.pace.ahead)
+
+
+def concerned(app: App) -> list[SourceState]:
+    """The sources that should be in maintenance now, or are held there, as the last pass saw them."""
+    now = app.clock()
+    with app.store() as store:
+        states = _states(app, _on_file(store, now, everything=False), now)
+    return [item for item in states if item.wanted or item.held]
+
+
+def unread(states: Sequence[SourceState]) -> str:
+    """Say which of the sources that are wanted or held ISC did not show; nothing where it showed all."""
+    names = [
+        item.source_name
+        for item in states
+        if (item.wanted or item.held) and item.posture is Posture.UNKNOWN and item.observed_at
+    ]
+    return f"ISC does not show these, or not wholly, so nothing is done: {', '.join(names)}" if names else ""
 
 
 def _on_file(store: Store, now: datetime, *, everything: bool) -> OnFile:
@@ -166,13 +187,8 @@ def _tell(daemon: dict[str, Any], states: Sequence[SourceState]) -> None:
     """Say what the table has no room for: a daemon that is needed, and is not at work."""
     if not any(item.wanted or item.held for item in states):
         return
-    unread = [
-        item.source_name
-        for item in states
-        if (item.wanted or item.held) and item.posture is Posture.UNKNOWN and item.observed_at
-    ]
-    if unread:
-        say(f"warning: ISC does not show these, or not wholly, so nothing is done: {', '.join(unread)}")
+    if not_shown := unread(states):
+        say(f"warning: {not_shown}")
     if not daemon["running"]:
         say("warning: the daemon is not running: nothing is entered or restored; start it: `mmd run`")
     elif daemon["late"]:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from desk import SECRET_VARIABLE, Desk, tenant
+from samples import BEFORE, seen
 
-from mmd.daemon import only_one
+from mmd.daemon import _answer, only_one
 from mmd.errors import Denied, MmdError, Unreachable
 from mmd.plan import Action, Case, Verb
 from mmd.reconcile import Outcome, Report
@@ -105,6 +106,58 @@ def test_a_source_that_fails_is_partly_done(desk: Desk, simulator: Simulator) ->
     said = desk.mmd("reconcile", *JSON)
     assert (said.code, len(said.json["actions"])) == (7, 2)
     assert said.error.startswith("error: 1 of 2 sources failed: ")
+
+
+def test_a_source_that_isc_does_not_show_is_not_passed_over(desk: Desk, simulator: Simulator) -> None:
+    """Slack comes without features from this tenant."""
+    desk.done("start", "Workday", "Slack", "--for", "1h", "--reason", "r")
+    not_shown = "error: ISC does not show these, or not wholly, so nothing is done: Slack"
+    for names in (["Workday"], []):
+        said = desk.mmd("reconcile", *JSON)
+        assert (said.code, said.error) == (7, not_shown)
+        assert [action["source_name"] for action in said.json["actions"]] == names
+    assert "nothing to do" not in desk.mmd("reconcile").err
+    with answering(desk, told()):
+        assert (desk.mmd("reconcile").code, desk.mmd("reconcile").error) == (7, not_shown)
+    with answering(desk, told(5, error="no rights", hint="ask for some")):
+        said = desk.mmd("reconcile")
+    assert (said.code, said.error) == (5, "error: no rights")
+    assert "warning: ISC does not show these, or not wholly, so nothing is done: Slack" in said.err
+    simulator.stop()
+    said = desk.mmd("reconcile")
+    assert (said.code, "does not show" in said.err) == (6, False)
+
+
+def test_where_isc_shows_none_of_them_the_pass_has_failed(desk: Desk) -> None:
+    desk.done("start", "Slack", "--for", "1h", "--reason", "r")
+    said = desk.mmd("reconcile")
+    assert said.code == 1
+    assert said.error.endswith(": Slack")
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        (Report(at=NOON), "nothing to do"),
+        (Report(at=NOON, underway=frozenset({"s1"})), "1 under way"),
+        (Report(at=NOON, error=Unreachable("gone")), "nothing to do; gone"),
+    ],
+)
+def test_the_daemon_sums_a_pass_up(report: Report, said: str) -> None:
+    assert json.loads(_answer(report))["summary"] == said
+
+
+def test_the_daemon_counts_what_it_cannot_read_apart_from_what_waits() -> None:
+    waits = outcome(Verb.WAIT)
+    seen_case = replace(waits.action.case, observed=seen(BEFORE))
+    shown = Outcome(action=replace(waits.action, case=seen_case))
+    for outcomes, said in (
+        ((shown, shown, waits), "2 wait, 1 cannot be read"),
+        ((waits,), "1 cannot be read"),
+        ((shown,), "1 wait"),
+        ((replace(waits, error=MmdError("no")),), "1 wait, 1 failed"),
+    ):
+        assert json.loads(_answer(Report(at=NOON, outcomes=outcomes)))["summary"] == said
 
 
 def outcome(verb: Verb, error: MmdError | None = None) -> Outcome:
