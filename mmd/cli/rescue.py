@@ -332,7 +332,8 @@ async def _adopt(
             say(f"  {note}")
         if dry_run:
             return replace(planned, id="")  # that of no window
-        app.confirm(f"hold {observed.name} until its window closes, then restore it?", yes=yes)
+        if app.interactive:
+            app.confirm(f"hold {observed.name} until its window closes, then restore it?", yes=yes)
         body: dict[str, Json] = {"adopted": observed.name, "reason": planned.reason}
         entry = Entry(at=app.now, kind="window.added", actor=app.actor, window_id=planned.id, body=body)
         store.plans.add(planned, entry)  # first: a snapshot without a window would be restored at once

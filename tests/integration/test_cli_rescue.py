@@ -125,7 +125,7 @@ def test_a_window_that_opens_while_a_restoration_is_confirmed_is_left_too(
 
 def test_an_adoption_is_echoed_before_it_is_written_and_warns(desk: Desk, sim: Simulator) -> None:
     sim.forum_enable(sim.tenant.id_of("Workday"))
-    said = desk.done("adopt", "Workday", *ADOPT, "--yes", *JSON)
+    said = desk.done("adopt", "Workday", *ADOPT, *JSON)
     assert "sources  Workday" in said.err
     assert "Z, now" in said.err
     assert "Z, in 2 h" in said.err or "Z, in 1 h 59 m" in said.err
@@ -144,16 +144,6 @@ def test_an_adoption_of_seconds_and_at_the_time_of_another_window_is_warned_of(
     assert f"note: Workday is in {other['id']} at that time too" in said.err
     assert "daemon" not in said.err
     assert desk.done("adopt", "Workday", "--for", "2h", *words, *JSON).window["id"] is None
-
-
-def test_an_adoption_that_nobody_confirms_is_refused(desk: Desk, sim: Simulator) -> None:
-    sim.forum_enable(sim.tenant.id_of("Workday"))
-    said = desk.mmd("adopt", "Workday", *ADOPT)
-    assert (said.code, "add --yes" in said.err) == (2, True)
-    assert said.error.startswith("error: not confirmed: hold Workday until its window closes")
-    with desk.open() as store:
-        assert store.holds.held() == {}
-        assert store.plans.all() == []
 
 
 def test_what_mmd_holds_is_not_adopted(desk: Desk) -> None:
