@@ -517,11 +517,10 @@ def skip_(app: App, /, window_id: str, occurrence: str, **how: Any) -> None:  # 
     key = _key(before, occurrence, app.now)
 
     def question(after: Window) -> str:
-        """To skip all that is left is to cancel."""
-        left = state(after, app.now) is not WindowState.ENDED
-        return (
-            "" if left else f"nothing else of window {after.id}, of {_sources(after)}, is to come: skip it?"
-        )
+        """To skip all that is left is to cancel; scripts may rely on it all the same (docs/contract.md)."""
+        if not app.interactive or state(after, app.now) is not WindowState.ENDED:
+            return ""
+        return f"nothing else of window {after.id}, of {_sources(after)}, is to come: skip it?"
 
     _change(app, before, "skipped", lambda window, now: skip(window, key, now), How(**how), question)
 

@@ -632,18 +632,13 @@ def test_skip_takes_a_key_or_a_time(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "repeat", [(), ("--repeat", "FREQ=WEEKLY;COUNT=1")], ids=["once", "the last of a repeat"]
 )
-def test_to_skip_all_that_is_left_is_asked_about_as_a_cancellation_is(
-    desk: Desk, repeat: tuple[str, ...]
-) -> None:
+def test_to_skip_all_that_is_left_is_asked_about_on_a_terminal(desk: Desk, repeat: tuple[str, ...]) -> None:
     window = add(desk, "--start", "2083-12-04 02:00", "--for", "90m", "--reason", "x", *repeat)
     skip = ("schedule", "skip", window["id"], "2083-12-04T02:00")
-    said = desk.mmd(*skip)
-    assert said.code == 2
-    assert "nothing else of window" in said.error
-    assert "--yes" in said.err
+    assert "nothing else of window" in _on_a_terminal(desk, "n", 2, *skip)
     assert desk.done("schedule", "list", *JSON).window == window
     assert desk.done(*skip, *DRY, *JSON).window["state"] == "ended"
-    assert desk.done(*skip, "--yes", *JSON).window["state"] == "ended"
+    assert desk.done(*skip, *JSON).window["state"] == "ended"
 
 
 def test_edit_changes_what_was_asked_and_nothing_else(desk: Desk, sim: Simulator) -> None:
@@ -839,19 +834,29 @@ def test_it_is_the_same_in_a_process_of_its_own(desk: Desk) -> None:
 @pytest.mark.parametrize(("answer", "code", "state"), [("y", 0, "cancelled"), ("n", 2, "planned")])
 def test_a_person_is_asked_on_a_terminal(desk: Desk, answer: str, code: int, state: str) -> None:
     window = add(desk)
+    said = _on_a_terminal(desk, answer, code, "schedule", "cancel", window["id"])
+    assert f"cancel window {window['id']}, of Workday?" in said
+    assert desk.done("schedule", "list", "--all", *JSON).window["state"] == state
+
+
+def _on_a_terminal(desk: Desk, answer: str, code: int, *words: str) -> str:
+    """Run a command at a terminal, type the answer, and return all that was to be read there."""
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "mmd", "schedule", "cancel", window["id"]]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        command, cwd=desk.folder, env=environment, stdin=follower, stdout=follower, stderr=follower
+        [sys.executable, "-m", "mmd", *words],
+        cwd=desk.folder,
+        env=environment,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
     ) as asked:
         os.close(follower)
         os.write(leader, f"{answer}\n".encode())
         said = _everything(leader)
         assert asked.wait(timeout=30) == code, said
     os.close(leader)
-    assert f"cancel window {window['id']}, of Workday?" in said
-    assert desk.done("schedule", "list", "--all", *JSON).window["state"] == state
+    return said
 
 
 def _everything(terminal: int) -> str:
