@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from mmd.aftermath import KINDS, done_late, is_amiss, left_behind
 from mmd.amend import still_wanted
 from mmd.errors import (
     Denied,
@@ -29,7 +30,7 @@ from mmd.escrow import Escrow, Trust, unseal
 from mmd.findings import Finding, Rules, judge
 from mmd.isc import RANK, Priority
 from mmd.plan import WRITES, Action, Case, Held, Verb, decide, in_order, is_newer, latest
-from mmd.posture import FLAGS, MARKER, OWN_KEYS, Posture, drift
+from mmd.posture import Posture
 from mmd.store import Entry, Sighting
 from mmd.views import action_view
 from mmd.windows import begun, next_boundary
@@ -49,10 +50,7 @@ BACKOFF: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # seconds, by failures 
 LOOK_BACK: Final = timedelta(days=31)  # how far back a missed occurrence is still noticed
 LOOK_AHEAD: Final = timedelta(days=2)  # what begins later is not read, and a pass comes before it does
 PLANNED_BY: Final = timedelta(minutes=10)  # how long after its start a window may come on file
-LATE: Final = timedelta(minutes=15)  # how long after a release an unanswered request may still be carried out
 TRIED: Final = 10  # sources that are asked for by themselves at a time
-SEEN_GONE: Final = ("entered", "verified")  # entries that say that no schedule was left
-UNKNOWN: Final = "unknown"  # the outcome of a request that had no usable answer
 SCHEDULES_READ: Final = 20  # held sources whose schedules are read in one pass, in turn
 
 
@@ -434,18 +432,13 @@ class Reconciler:
 
     def _done_late(self, seen: Observation, last: Held, released_at: datetime, now: datetime) -> bool:
         """Whether what is amiss may come of a request of mmd's own that was carried out after the release."""
-        gone = last.snapshot.after.schedules.keys() - (seen.schedules or {}).keys()
-        signs = [f"DELETE schedule {kind}" for kind in gone] + ["PATCH treatment"] * seen.marked
-        if not signs:
+        if not is_amiss(seen, last):
             return False
-        entries = self._store.journal.read(
-            source_id=last.snapshot.source_id,
-            since=last.snapshot.taken_at,
-            kinds=("intent", "outcome", *SEEN_GONE),
+        lines = self._store.journal.read(
+            source_id=last.snapshot.source_id, since=last.snapshot.taken_at, kinds=KINDS
         )
-        own = [entry for entry in entries if entry.body.get("snapshot") == last.snapshot.id]
-        late = any(is_late(own, request, released_at, now) for request in signs)
-        return late or any(is_owed(own, kind) for kind in gone)
+        own = [line for line in lines if line.body.get("snapshot") == last.snapshot.id]
+        return done_late(seen, last, own, released_at=released_at, now=now)
 
     def _recalled(self, observed: Mapping[str, Observation], held: Mapping[str, Held]) -> dict[str, Held]:
         """Believe a newer escrow over an older database: a backup was restored (docs/reliability.md F6s).
@@ -673,40 +666,6 @@ def _failure(case: Case, error: MmdError) -> Outcome:
     return Outcome(action=action, error=error)
 
 
-def is_late(entries: Iterable[Entry], request: str, released_at: datetime, now: datetime) -> bool:
-    """Whether a request of a kind may have been carried out after the release.
-
-    Either its answer came after it, or there was none that says anything: then it may lie about on the
-    network or in ISC, though not for long.
-    """
-    mine = [entry for entry in entries if entry.body.get("request") == request]
-    if not mine:
-        return False
-    left = [one for one, after in zip(mine, [*mine[1:], None], strict=True) if _is_unanswered(one, after)]
-    is_recent = now - released_at < LATE
-    if is_recent and any(one is mine[-1] or released_at - one.at < LATE for one in left):
-        return True
-    return mine[-1] not in left and mine[-1].at > released_at
-
-
-def _is_unanswered(entry: Entry, following: Entry | None) -> bool:
-    if entry.kind == "outcome":
-        return entry.body.get("outcome") == UNKNOWN
-    return following is None or following.kind != "outcome"
-
-
-def is_owed(entries: Iterable[Entry], kind: str) -> bool:
-    """Whether mmd has deleted a schedule, and neither seen it gone nor created it since.
-
-    Then late answers showed it as if it were still there, and the source was released without it. Where it
-    was seen gone, one that was there afterwards was made by somebody else, who may delete it as well.
-    """
-    deleted, created = f"DELETE schedule {kind}", f"POST schedule {kind}"
-    told = [it for it in entries if it.kind in SEEN_GONE or it.body.get("request") in (deleted, created)]
-    last = told[-1].body if told else {}
-    return last.get("request") == deleted and last.get("outcome") == "ok"
-
-
 def is_of_the_page(error: MmdError) -> bool:
     """Whether single sources may be readable although the page that has them all is not.
 
@@ -716,20 +675,6 @@ def is_of_the_page(error: MmdError) -> bool:
         return False
     whole = {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
     return isinstance(error, Garbled) or (error.status is not None and error.status not in whole)
-
-
-def left_behind(seen: Observation, last: Held) -> bool:
-    """Whether what is on a released source is mmd's own doing, and nobody else's.
-
-    Its escrow is a proof. So is the marker with every value of the treatment, unless the forum's cron keys
-    are there as well: then a person has used the form since.
-    """
-    if seen.escrow is not None:
-        return seen.escrow == last.text
-    own = seen.attributes or {}
-    crons = [key for key in OWN_KEYS if key != MARKER and key in own]
-    differing = drift(seen, last.snapshot, escrow=last.text)
-    return not crons and {*FLAGS, MARKER, "features"}.isdisjoint(differing)
 
 
 def _name(source_id: str, names: Mapping[str, str], held: Mapping[str, Held]) -> str:

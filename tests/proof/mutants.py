@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from mmd import amend, changes, effects, escrow, plan, posture, reconcile
+from mmd import aftermath, amend, changes, effects, escrow, plan, posture, reconcile
 from mmd.cli import recover
 from mmd.effects import Effects, Look
 from mmd.errors import Garbled, Missing, MmdError, Unknown
@@ -498,19 +498,19 @@ def features_go_back_to_what_was_decided_whatever_is_there_now(patch: Patch) -> 
 
 @mutant("deletions by others")
 def a_schedule_that_was_seen_gone_is_owed_all_the_same(patch: Patch) -> None:
-    patch.setattr(reconcile, "SEEN_GONE", ())
+    patch.setattr(aftermath, "SEEN_GONE", ())
 
 
 @mutant("quirk: refuses late")
 def a_schedule_that_was_deleted_is_not_owed(patch: Patch) -> None:
-    patch.setattr(reconcile, "is_owed", lambda *_: False)
+    patch.setattr(aftermath, "is_owed", lambda *_: False)
 
 
 @mutant("late requests")
 def a_timeout_at_a_gateway_is_an_answer(patch: Patch) -> None:
-    unanswered = reconcile._is_unanswered
+    unanswered = aftermath._is_unanswered
     patch.setattr(
-        reconcile, "_is_unanswered", lambda one, after: one.kind == "intent" and unanswered(one, after)
+        aftermath, "_is_unanswered", lambda one, after: one.kind == "intent" and unanswered(one, after)
     )
 
 
