@@ -177,6 +177,7 @@ class Daemon:
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
+        self._unsaid: DaemonRow | None = None  # of the start, as long as it is not on file
         self._offset = _offset()
         self._untrusted_until: datetime | None = None
         # Passes that were asked for and are not answered, since when by the monotonic clock.
@@ -241,12 +242,21 @@ class Daemon:
         before = self._store.service.daemon()
         if before is not None and before.pass_at is not None and now < before.pass_at - UNTRUSTED_STEP:
             self._distrust(now, now - before.pass_at)
-        self._store.service.started(
-            DaemonRow(pid=os.getpid(), host=socket.gethostname(), version=__version__, started_at=now)
-        )
         self._log.info("daemon.started", version=__version__, pid=os.getpid())
-        for channel, count in self._alarm.desk.start(now).items():
-            self._log.warning("alerts.dropped", channel=channel, messages=count)
+        self._unsaid = DaemonRow(
+            pid=os.getpid(), host=socket.gethostname(), version=__version__, started_at=now
+        )
+        self._say_started()
+
+    def _say_started(self) -> None:
+        """Put the start on file, once the database takes it: restoring must not wait for that."""
+        if self._unsaid is None:
+            return
+        with self._noting():
+            self._store.service.started(self._unsaid)
+            for channel, count in self._alarm.desk.start(self._unsaid.started_at).items():
+                self._log.warning("alerts.dropped", channel=channel, messages=count)
+            self._unsaid = None
 
     async def _finish(self, passes: asyncio.Task[None]) -> None:
         """Take no new source, and let what has begun come to its end, for a while."""
@@ -267,6 +277,7 @@ class Daemon:
 
     async def _pass(self) -> None:
         started = time.monotonic()
+        self._say_started()
         self._compare_clocks()  # a step since the last look must not open a window
         now, requests = utcnow(), list[tuple[int, str]]()
         try:

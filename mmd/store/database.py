@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 HEAD: Final = "0005"
 BUSY_SECONDS: Final = 5
+UNWAITED_SECONDS: Final = 30  # after a wait for nothing: the event loop stands still in each
 _DECIDING: Final = ("snapshot", "window", "window_source", "occurrence", "exemption", "meta")
 _OLDER: Final = ("0001", "0002", "0003", "0004")
 
@@ -50,8 +52,9 @@ class Database:
         pool = {"poolclass": sa.StaticPool} if path is None else {"pool_size": 1, "max_overflow": 0}
         arguments = {"check_same_thread": False, "timeout": BUSY_SECONDS}
         self._engine = sa.create_engine(url, connect_args=arguments, **pool)
+        self._unwaited_until = 0.0  # by the monotonic clock
         sa.event.listen(self._engine, "connect", _set_up)
-        sa.event.listen(self._engine, "begin", _begin)
+        sa.event.listen(self._engine, "begin", self._begin)
         self._writer = self._engine.execution_options(write=True)
         if path is None:
             metadata.create_all(self._engine)
@@ -66,6 +69,9 @@ class Database:
     def write(self) -> Iterator[sa.Connection]:
         """A transaction: when the block ends it is on the disk, or it never was.
 
+        Where another program holds the file for longer than `BUSY_SECONDS`, the writes that follow do not
+        wait, until one succeeds or `UNWAITED_SECONDS` have passed.
+
         Raises:
             MmdError: the disk is full, the file locked or damaged; nothing of the block is kept.
         """
@@ -75,6 +81,19 @@ class Database:
             )
         with _plain_errors(self.path), self._writer.begin() as connection:
             yield connection
+
+    def _begin(self, connection: sa.Connection) -> None:
+        if not connection.get_execution_options().get("write", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        waits = time.monotonic() >= self._unwaited_until
+        try:
+            _begin_to_write(connection, BUSY_SECONDS if waits else 0)
+            self._unwaited_until = 0.0
+        except sa.exc.OperationalError:
+            if waits:
+                self._unwaited_until = time.monotonic() + UNWAITED_SECONDS
+            raise
 
     def data_version(self) -> int:
         """A number that changes when another connection has committed; cheap enough to ask often.
@@ -102,9 +121,13 @@ def _set_up(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(f"PRAGMA {setting}")
 
 
-def _begin(connection: sa.Connection) -> None:
-    write = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+def _begin_to_write(connection: sa.Connection, wait: int) -> None:
+    """Begin at once (IMMEDIATE), or when another program lets go within so many seconds."""
+    try:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={wait * 1000}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
 
 
 def chunks(values: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:

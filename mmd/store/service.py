@@ -45,9 +45,10 @@ class Service:
         Raises:
             Conflict: it belongs to another one.
         """
-        insertion = insert_or(meta).values(key="tenant", value=tenant)
-        with self._database.write() as connection:
-            connection.execute(insertion.on_conflict_do_nothing())
+        if self._tenant() is None:  # restoring must not wait for a write
+            insertion = insert_or(meta).values(key="tenant", value=tenant)
+            with self._database.write() as connection:
+                connection.execute(insertion.on_conflict_do_nothing())
         self.check_tenant(tenant)
 
     def check_tenant(self, tenant: str) -> None:
@@ -56,13 +57,18 @@ class Service:
         Raises:
             Conflict: it belongs to another one.
         """
-        with self._database.read() as connection:
-            found = connection.execute(sa.select(meta.c.value).where(meta.c.key == "tenant")).scalar()
+        found = self._tenant()
         if found not in (None, tenant):
             raise Conflict(
                 f"this database belongs to the tenant {found}, not to {tenant}",
                 hint="each tenant has its own configuration and its own database",
             )
+
+    def _tenant(self) -> str | None:
+        query = sa.select(meta.c.value).where(meta.c.key == "tenant")
+        with self._database.read() as connection:
+            found: str | None = connection.execute(query).scalar()
+        return found
 
     def daemon(self) -> DaemonRow | None:
         """Return what the daemon last wrote, or None if none ever ran."""

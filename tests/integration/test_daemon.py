@@ -7,8 +7,8 @@ import json
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,7 @@ from mmd.posture import MARKER
 from mmd.reconcile import Outcome, Report
 from mmd.simulator import Simulator
 from mmd.store import Entry, Store, database
+from mmd.store.database import Locked
 from mmd.windows import SourceRef, Window
 
 PATIENCE: Final = 20.0  # seconds that a test waits at most for what must happen within less
@@ -204,12 +205,67 @@ def test_a_database_that_is_locked_keeps_no_source_from_being_restored(
     asyncio.run(life())
 
 
-def open_window(source_id: str) -> Window:
+def test_a_daemon_that_starts_beside_a_lock_restores_every_source_and_hardly_waits(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def entered() -> None:
+        async with house.daemon(sweep=HARDLY_EVER) as (it, store):
+            store.plans.add(window, Entry(at=window.created_at, kind="window.added", actor="me"))
+            it._tick.set()
+            await soon(lambda: sum(held.verified for held in store.holds.held().values()) == len(sources))
+
+    async def restored() -> None:
+        async with house.daemon(interval=OFTEN, sweep=HARDLY_EVER) as (_, store):
+            waits = Waits(store.database.write)
+            store.database.write = waits.write  # type: ignore[method-assign] # the same, with a watch beside it
+            with locked(house.desk.database):
+                await soon(lambda: seen() == before)
+                assert len(store.holds.held()) == len(sources)
+            assert sum(seconds >= database.BUSY_SECONDS for seconds in waits.seconds) <= 2
+            assert len(waits.seconds) > len(sources)
+            await soon(lambda: not store.holds.held())
+            row = store.service.daemon()
+            assert row is not None
+            assert row.started_at > ended.at
+            assert row.stopped_at is None
+
+    def seen() -> list[Any]:
+        return [house.simulator.tenant.comparable(source) for source in sources]
+
+    sources = sorted(house.simulator.tenant.sources)
+    window, before = open_window(*sources), seen()
+    asyncio.run(entered())
+    ended = Entry(at=daemon.utcnow(), kind="window.ended", actor="me")
+    with house.desk.open() as store:
+        store.plans.change(window.id, lambda on_file: (end(on_file, ended.at), ended))
+    monkeypatch.setattr(database, "BUSY_SECONDS", 1)
+    asyncio.run(restored())
+
+
+@dataclass
+class Waits:
+    """How long each attempt to write took that failed."""
+
+    instead_of: Callable[[], AbstractContextManager[Any]]
+    seconds: list[float] = field(default_factory=list)
+
+    @contextmanager
+    def write(self) -> Iterator[Any]:
+        begun = time.monotonic()
+        try:
+            with self.instead_of() as connection:
+                yield connection
+        except Locked:
+            self.seconds.append(time.monotonic() - begun)
+            raise
+
+
+def open_window(*source_ids: str) -> Window:
     """A window that opens now, for a day."""
     now = daemon.utcnow().replace(microsecond=0)
     return Window(
         id="w234567",
-        sources=(SourceRef(source_id, source_id),),
+        sources=tuple(SourceRef(source_id, source_id) for source_id in source_ids),
         starts_local=now.replace(tzinfo=None),
         timezone="UTC",
         duration=timedelta(days=1),

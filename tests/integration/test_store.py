@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
-from mmd.errors import Refused
+from mmd.errors import Conflict, Refused
 from mmd.secret import from_file
-from mmd.store import Damaged, Store, check_mode, create_file, upgrade_file
+from mmd.store import Damaged, Store, Unwritable, check_mode, create_file, database, upgrade_file
 from mmd.store.database import Database
 from mmd.store.schema import metadata
 
@@ -101,3 +102,57 @@ def test_a_file_that_went_bad_is_said_by_the_number_of_its_last_commit_too(tmp_p
         path.write_bytes(b"not a database" * 1000)
         with pytest.raises(Damaged):
             store.database.data_version()
+
+
+# --- A lock of another program ----------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Somebody begins a transaction, and leaves it open."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+@pytest.fixture
+def patient(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
+    """Write, and say whether that was waited for."""
+    monkeypatch.setattr(database, "BUSY_SECONDS", 1)
+
+    def write() -> bool:
+        begun = time.monotonic()
+        with suppress(Unwritable):
+            store.service.update(pass_note="a pass")
+        return time.monotonic() - begun >= 1
+
+    return write
+
+
+def test_beside_a_lock_only_the_first_of_many_writes_waits(
+    store: Store, tmp_path: Path, patient: Callable[[], bool]
+) -> None:
+    with locked(tmp_path / "mmd.db"):
+        assert patient()
+        assert sum(patient() for _ in range(20)) <= 1
+        assert store.service.daemon() is None
+        store.database._unwaited_until -= database.UNWAITED_SECONDS
+        assert patient()
+
+
+def test_after_a_write_that_succeeds_a_lock_is_waited_for_again(
+    tmp_path: Path, patient: Callable[[], bool]
+) -> None:
+    for _ in range(2):
+        with locked(tmp_path / "mmd.db"):
+            assert patient()
+        patient()
+
+
+def test_a_database_of_the_tenant_is_not_written_to_for_that(store: Store, tmp_path: Path) -> None:
+    store.service.bind("https://one")
+    with locked(tmp_path / "mmd.db"):
+        store.service.bind("https://one")
+        with pytest.raises(Conflict, match="belongs to the tenant https://one"):
+            store.service.bind("https://other")

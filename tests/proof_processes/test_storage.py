@@ -155,6 +155,23 @@ def test_a_database_that_is_locked_is_waited_for_without_a_change(wards: Wards) 
     assert "Traceback" not in ward.told()
 
 
+def test_a_daemon_that_starts_beside_a_locked_database_restores(wards: Wards) -> None:
+    ward = wards.take("two schedules")
+    with borrowed() as forker:
+        ward.open_window()
+        assert ward.live(forker) == 0
+        assert ward.in_maintenance
+        ward.close_window()
+        with locked(ward.database):
+            ward.start(forker, "run")
+            ward.wait(lambda: ward.restored)
+            assert not ward.released
+        ward.wait(lambda: ward.released)
+        os.kill(forker.pid, signal.SIGTERM)
+        assert forker.end() == 0
+    assert "Traceback" not in ward.told()
+
+
 # --- Damage ---------------------------------------------------------------------------------------------
 
 
