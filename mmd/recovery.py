@@ -128,13 +128,21 @@ def _from_keys(observed: Observation, told: Told, new_id: str, now: datetime) ->
 
 def _features(observed: Observation, told: Told) -> tuple[tuple[str, ...], list[str]]:
     if told.features is not None:
-        return told.features, ["features: as told"]
+        return told.features, [f"features: {_listed(told.features)}, as told"]
     if observed.features:
-        return observed.features, ["features: as they are"]
+        return observed.features, [f"features: {_listed(observed.features)}, as they are"]
     raise Refused(
         f"the features of {observed.name} are not known: they are empty, and nothing here remembers them",
         hint="name them, from a sister source or a backup: --features PROVISIONING,ENABLE,… (or none)",
     )
+
+
+def _listed(features: tuple[str, ...]) -> str:
+    return ", ".join(features) or "none"
+
+
+def _word(value: Json) -> str:
+    return str(value).lower()
 
 
 def _flags(live: Fields, told: Told) -> tuple[dict[str, Json], list[str]]:
@@ -146,10 +154,13 @@ def _flags(live: Fields, told: Told) -> tuple[dict[str, Json], list[str]]:
         suppressed = alike(live.attributes.get(flag), SUPPRESSED[flag])
         if flag in told.flags:
             values |= {} if told.flags[flag] == ABSENT else {flag: told.flags[flag]}
-            notes.append(f"{flag}: as told")
+            notes.append(f"{flag}: {_word(told.flags[flag])}, as told")
         elif by_forum and suppressed:
             values[flag] = FORUM_DISABLED[flag]
-            notes.append(f"{flag}: not known, set as the workflow's Disable would (--set {flag}=…)")
+            value = _word(FORUM_DISABLED[flag])
+            notes.append(
+                f"{flag}: not known, so {value} as the workflow's Disable would set it (--set {flag}=…)"
+            )
         elif flag in live.attributes:
             values[flag] = live.attributes[flag]
     return values, notes
@@ -164,7 +175,7 @@ def _schedules(live: Fields) -> tuple[dict[str, str], list[str]]:
             continue
         if isinstance(cron, str) and cron and "{{" not in cron:
             found[kind] = cron
-            notes.append(f"schedule {kind}: from {name}")
+            notes.append(f"schedule {kind}: {cron}, from {name}")
         else:
             notes.append(f"schedule {kind}: not known, {name} has no cron; there will be none")
     return found, notes

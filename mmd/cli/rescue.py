@@ -149,13 +149,18 @@ async def _restore(app: App, source_id: str, before: Told, *, yes: bool, dry_run
         known = _of_held(held) if held else recall(app, await live(isc, source_id), before)
         for note in known.notes:
             say(f"  {note}")
-        aim = f"{known.snapshot.source_name} to what it was at {known.snapshot.taken_at:%Y-%m-%d %H:%M:%SZ}"
+        name, aim = known.snapshot.source_name, f"to what it was{_when(known)}"
         if dry_run:
-            say(f"would restore {aim}")
+            say(f"would restore {name} {aim}")
             return
-        app.confirm(f"restore {aim} now?", yes=yes)
+        app.confirm(f"restore {name} now, {aim}?", yes=yes)
         await _bring_back(app, store, work, held or take(store, known, now=app.now, actor=app.actor))
-    say(f"{known.snapshot.source_name} is back to what it was")
+    say(f"{name} is back to what it was")
+
+
+def _when(known: Remembered) -> str:
+    """Say from when the state is; one without an escrow is told, or taken from what is there now."""
+    return f" at {known.snapshot.taken_at:%Y-%m-%d %H:%M:%SZ}" if known.text else ""
 
 
 def _of_held(held: Held) -> Remembered:
@@ -193,7 +198,10 @@ def take(store: Store, known: Remembered, *, now: datetime, actor: str) -> Held:
     told = Held(snapshot=known.snapshot, claims=known.claims, text=known.text, revision=known.revision)
     entry_on_file = store.holds.find(told.snapshot.id)
     if entry_on_file and entry_on_file.snapshot.source_id != told.snapshot.source_id:
-        raise Conflict(f"the escrow on {told.snapshot.source_name} has the id of another source's")
+        raise Conflict(
+            f"the escrow on {told.snapshot.source_name} has the id of another source's",
+            hint="a copy: take mmd_escrow off the source, and say what it was: --features, --set",
+        )
     held = latest(told, entry_on_file)
     entry = Entry(
         at=now,

@@ -120,6 +120,30 @@ def test_a_window_that_opens_while_a_restoration_is_confirmed_is_left_too(
         assert len(store.plans.exemptions(store.plans.all())) == 2
 
 
+# --- what is said before it is asked --------------------------------------------------------------------
+
+
+def test_the_values_that_will_be_put_back_are_said(desk: Desk, sim: Simulator) -> None:
+    sim.forum_enable(sim.tenant.id_of("Workday"))
+    words = ("--features", "NO_RANDOM_ACCESS,DISCOVER_SCHEMA", "--set", "disable_health_check=absent")
+    for command in (("restore", "Workday"), ("adopt", "Workday", *START)):
+        said = desk.done(*command, *words, "--dry-run").err
+        assert "features: NO_RANDOM_ACCESS, DISCOVER_SCHEMA, as told" in said
+        assert "disable_health_check: absent, as told" in said
+        assert "enableProvisioningFeature: not known, so true as the workflow's Disable would set it" in said
+        assert "(--set enableProvisioningFeature=…)" in said
+    assert "features: none, as told" in desk.done("restore", "Workday", "--features", "none", "--dry-run").err
+
+
+def test_a_time_is_promised_only_where_a_snapshot_or_an_escrow_is_of_it(desk: Desk, sim: Simulator) -> None:
+    sim.forum_enable(sim.tenant.id_of("Workday"))
+    words = ("restore", "Workday", "--features", "none")
+    assert "would restore Workday to what it was\n" in desk.done(*words, "--dry-run").err
+    assert "restore Workday now, to what it was?" in desk.mmd(*words).error
+    hold(desk, "SAP ERP")
+    assert "SAP ERP to what it was at 20" in desk.done("restore", "SAP ERP", "--dry-run").err
+
+
 # --- adopt ----------------------------------------------------------------------------------------------
 
 

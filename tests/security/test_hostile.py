@@ -203,8 +203,9 @@ def test_an_escrow_with_the_id_of_another_sources_entry_is_not_believed(world: W
         )
     held = world.store.holds.held(mine)
     seen = door.observe(world.tenant.sources[planted])
-    with pytest.raises(Conflict, match="another source"):
+    with pytest.raises(Conflict, match="another source") as refused:
         take(world.store, from_escrow(seen, KEY, accept_unsigned=True), now=START, actor="test")
+    assert "take mmd_escrow off" in refused.value.hint
     assert world.recover(accept_unsigned=True)
     assert world.store.holds.held() == held
     world.wipe()
