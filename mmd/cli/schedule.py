@@ -34,6 +34,7 @@ from mmd.windows import (
     check_repeat,
     next_of,
     occurrences,
+    open_now,
     state,
     upcoming,
 )
@@ -224,8 +225,10 @@ def announce(app: App, planned: Window) -> None:
         say(f"note: {name} is in {', '.join(ids)} at that time too; it comes back when the last one closes")
 
 
-def _echo(app: App, planned: Window) -> None:
-    for line in echo(planned, app.now):
+def _echo(app: App, planned: Window, *more: str) -> None:
+    """Echo a window; `more` is what its next times do not say."""
+    sources, *times = echo(planned, app.now)
+    for line in (sources, *more, *times):
         say(line)
 
 
@@ -486,7 +489,20 @@ def end_(app: App, /, window_id: str, **how: Any) -> None:  # noqa: ANN401 - How
     def question(after: Window) -> str:
         return f"close window {after.id} now, for {_sources(after)}?"
 
-    _change(app, _found(app, window_id), "ended", end, How(**how), question)
+    before = _found(app, window_id)
+    _change(app, before, "ended", end, How(**how), question, announce=_closing(before))
+
+
+def _closing(before: Window) -> Callable[[App, Window], None]:
+    """Echo a change after which what is open closes at once."""
+
+    def announce(app: App, after: Window) -> None:
+        ends = [item.closes_at for item in open_now(before, app.now)]
+        _echo(
+            app, after, *(f"closes   now, instead of {describe(at, after.timezone, app.now)}" for at in ends)
+        )
+
+    return announce
 
 
 @config_option
@@ -499,9 +515,12 @@ def cancel_(app: App, /, window_id: str, **how: Any) -> None:  # noqa: ANN401 - 
     """Call a window off: what is open closes now, and nothing more opens."""
 
     def question(after: Window) -> str:
-        return f"cancel window {after.id}, of {_sources(after)}?"
+        coming = next(iter(upcoming(before, app.now, 1)), None)
+        opens = f", which opens {short(coming.opens_at, before.timezone)}" if coming else ""
+        return f"cancel window {after.id} ({after.reason}), of {_sources(after)}{opens}?"
 
-    _change(app, _found(app, window_id), "cancelled", cancel, How(**how), question)
+    before = _found(app, window_id)
+    _change(app, before, "cancelled", cancel, How(**how), question, announce=_closing(before))
 
 
 @config_option
@@ -522,7 +541,20 @@ def skip_(app: App, /, window_id: str, occurrence: str, **how: Any) -> None:  # 
             return ""
         return f"nothing else of window {after.id}, of {_sources(after)}, is to come: skip it?"
 
-    _change(app, before, "skipped", lambda window, now: skip(window, key, now), How(**how), question)
+    def announce(app: App, after: Window) -> None:
+        (gone,) = (item for item in after.recorded if item.key == key)
+        lasts = format_duration(gone.closes_at - gone.opens_at)
+        _echo(app, after, f"skipped  {describe(gone.opens_at, after.timezone, app.now)} (lasts {lasts})")
+
+    _change(
+        app,
+        before,
+        "skipped",
+        lambda window, now: skip(window, key, now),
+        How(**how),
+        question,
+        announce=announce,
+    )
 
 
 def _key(window: Window, text: str, now: datetime) -> str:

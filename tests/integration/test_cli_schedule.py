@@ -618,6 +618,27 @@ def test_cancel_calls_a_window_off_once(desk: Desk) -> None:
     assert len(journal(desk, "window.cancelled")) == 1
 
 
+def test_what_a_change_takes_away_is_echoed(desk: Desk) -> None:
+    repeat = ("--repeat", "FREQ=WEEKLY")
+    weekly = add(desk, "--start", "2083-12-04 02:00", "--for", "90m", "--reason", "patching", *repeat)
+    said = desk.done("schedule", "skip", weekly["id"], "2083-12-04T02:00", *DRY).err
+    skipped = "skipped  Sat 2083-12-04 02:00 Europe/Berlin (CET, UTC+1) = 01:00Z, in "
+    assert said.splitlines()[1].startswith(skipped)
+    assert said.splitlines()[1].endswith(" (lasts 1h30m)")
+    assert said.splitlines()[2].startswith("opens    Sat 2083-12-11")
+    said = desk.mmd("schedule", "cancel", weekly["id"]).error
+    opens = "which opens 2083-12-04 02:00 CET?"
+    assert said.endswith(f"cancel window {weekly['id']} (patching), of Workday, {opens}")
+    now = desk.done("start", "Workday", "--for", "2h", "--reason", "hotfix", *JSON).window
+    for verb in ("end", "cancel"):
+        _, closes, opens = desk.done("schedule", verb, now["id"], *DRY).err.splitlines()[:3]
+        assert closes.startswith("closes   now, instead of ")
+        assert now["ends_at"][11:16] in closes
+        assert opens == "opens    never again"
+    said = desk.mmd("schedule", "cancel", now["id"]).error
+    assert said.endswith(f"cancel window {now['id']} (hotfix), of Workday?")
+
+
 def test_skip_takes_a_key_or_a_time(desk: Desk) -> None:
     words = ("--start", "2083-12-04 02:00", "--for", "90m", "--repeat", "FREQ=WEEKLY", "--reason", "x")
     window = add(desk, *words)
@@ -835,7 +856,7 @@ def test_it_is_the_same_in_a_process_of_its_own(desk: Desk) -> None:
 def test_a_person_is_asked_on_a_terminal(desk: Desk, answer: str, code: int, state: str) -> None:
     window = add(desk)
     said = _on_a_terminal(desk, answer, code, "schedule", "cancel", window["id"])
-    assert f"cancel window {window['id']}, of Workday?" in said
+    assert f"cancel window {window['id']} (" in said
     assert desk.done("schedule", "list", "--all", *JSON).window["state"] == state
 
 
