@@ -297,7 +297,7 @@ def adopt(app: App, /, source: str, *, yes: bool, dry_run: bool, **asked: Any) -
     What to restore comes from its escrow, else from the forum's stored crons. What nothing remembers is asked
     for, never guessed: --features, and --set for the two flags.
     """
-    from mmd.cli.schedule import Asked, draft, show_windows  # noqa: PLC0415 - as above
+    from mmd.cli.schedule import Asked, draft, show_written  # noqa: PLC0415 - as above
 
     _check_end(asked["end"], asked["lasts"])
     before = told(
@@ -307,7 +307,7 @@ def adopt(app: App, /, source: str, *, yes: bool, dry_run: bool, **asked: Any) -
     planned = draft(app, Asked(source=(source,), yes=yes, dry_run=dry_run, **rest, **asked))
     source_id = meant(app, sentence("source", source))
     planned = asyncio.run(_adopt(app, source_id, planned, before, yes=yes, dry_run=dry_run))
-    show_windows(asked["form"], [planned], app.now, dry_run=dry_run)
+    show_written(asked["form"], planned, app.now, dry_run=dry_run)
 
 
 def _check_end(end: str | None, lasts: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from errno import EPIPE
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -168,7 +169,7 @@ def plan_window(app: App, asked: Asked) -> None:
     else:
         _confirm(app, _too_many(app, planned), yes=asked.yes)
         _put_on_file(app, planned)
-    show_windows(asked.form, [planned], app.now, dry_run=asked.dry_run)
+    show_written(asked.form, planned, app.now, dry_run=asked.dry_run)
 
 
 def draft(app: App, asked: Asked) -> Window:
@@ -675,7 +676,7 @@ def _change(
     after = change(before, app.now)
     announce(app, after)
     if how.dry_run:
-        show_windows(how.form, [after], app.now, dry_run=True)
+        show_written(how.form, after, app.now, dry_run=True)
         return
     _confirm(app, question(after), yes=how.yes)
 
@@ -688,7 +689,7 @@ def _change(
 
     with app.store() as store:
         written = store.plans.change(before.id, make)
-    show_windows(how.form, [written], app.clock())
+    show_written(how.form, written, app.clock(), dry_run=False)
 
 
 def _refuse_other(before: Window, current: Window, after: Window, changed: Window, now: datetime) -> None:
@@ -709,12 +710,20 @@ def _refuse_other(before: Window, current: Window, after: Window, changed: Windo
 # --- Showing --------------------------------------------------------------------------------------------
 
 
-def show_windows(
-    form: str, windows: Sequence[Window], now: datetime, *, dry_run: bool = False, empty: str = ""
-) -> None:
-    """Print windows."""
+def show_written(form: str, window: Window, now: datetime, *, dry_run: bool) -> None:
+    """Print a window that is on file by now, and say that it is where it cannot be printed."""
     if dry_run:
         say("dry run: nothing was written")
+    try:
+        show_windows(form, [window], now)
+    except OSError as error:
+        if not dry_run and error.errno != EPIPE:  # a reader that has gone away has read enough
+            say(f"window {window.id} is on file all the same")
+        raise
+
+
+def show_windows(form: str, windows: Sequence[Window], now: datetime, *, empty: str = "") -> None:
+    """Print windows."""
     data = {"windows": [window_view(window, now) for window in windows]}
     rows = [_row(window, now, form) for window in windows]
     emit(form, data, Table(_HEADINGS, rows, [window.id for window in windows if window.id]), empty=empty)

@@ -87,5 +87,17 @@ def test_a_full_stdout_is_a_failure_and_no_defect(desk: Desk, words: str) -> Non
     assert second.startswith("hint: ")
 
 
+def test_a_window_that_is_on_file_is_told_where_it_cannot_be_printed(desk: Desk) -> None:
+    with Simulator(make_tenant(2)) as simulator:
+        desk.configure(simulator)
+        plan = f"mmd start {next(iter(simulator.tenant.sources))} --for 1h --reason r"
+        line = f"{SECRET_VARIABLE}={simulator.client_secret} {plan} > /dev/full"
+        said, tried = typed(desk, line), typed(desk, line.replace(" >", " --dry-run >"))
+    window_id = typed(desk, "mmd schedule list -o id").stdout.strip()
+    told = f"window {window_id} is on file all the same"
+    assert (said.returncode, said.stderr.splitlines()[-3]) == (1, told)
+    assert (tried.returncode, "on file" in tried.stderr) == (1, False)
+
+
 def test_a_full_stderr_changes_no_exit_code_of_a_failure(desk: Desk) -> None:
     assert typed(desk, "mmd status --foo 2> /dev/full").returncode == 2
