@@ -7,7 +7,7 @@ saw, and holds only where somebody looked. Where the three do not answer, the an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -20,6 +20,7 @@ from mmd.posture import Posture
 # restarted, a tenant that could not be reached for a moment.
 BRIDGE: Final = timedelta(hours=1)
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,8 @@ class Planned:
 class Applied:
     """One entry of the source by mmd: verified in maintenance at `entered_at`, back at `restored_at`.
 
-    One that was released without being restored gave way to a newer one, or to another database's.
+    One that was released without being restored gave way to a newer one, or to another database's. One that
+    was recalled is of a source that was found in maintenance; `last_look` is the look before that, if any.
     """
 
     snapshot_id: str
@@ -48,6 +50,8 @@ class Applied:
     entered_at: datetime | None = None
     restored_at: datetime | None = None
     released_at: datetime | None = None
+    recalled: bool = False
+    last_look: datetime | None = None
 
     @property
     def until(self) -> datetime:
@@ -171,21 +175,30 @@ def _changes(timeline: Timeline) -> list[_Change]:
     return sorted([*done, *seen], key=lambda change: change.at)
 
 
-def _steps(item: Applied, seen: Iterable[_Change]) -> Iterator[_Change]:
-    """Yield what an entry did to the posture.
-
-    A snapshot is only taken of a source that looks normal, which makes it a look at what was before; an
-    adopted zombie is the exception.
-    """
-    before = [change.posture for change in seen if change.at < item.taken_at]
-    normal = bool(before) and before[-1] is Posture.NORMAL
-    yield _Change(item.taken_at, Posture.MIXED, item.taken_at if normal else None)
+def _steps(item: Applied, seen: Sequence[_Change]) -> Iterator[_Change]:
+    """Yield what an entry did to the posture."""
+    yield _Change(item.taken_at, Posture.MIXED, _look_before(item, seen))
     if item.entered_at is not None:
         yield _Change(item.entered_at, Posture.MAINTENANCE)
     if item.restored_at is not None:
         yield _Change(item.restored_at, Posture.NORMAL)
     elif item.released_at is not None:
         yield _Change(item.released_at, Posture.UNKNOWN)
+
+
+def _look_before(item: Applied, seen: Sequence[_Change]) -> datetime | None:
+    """Return the last look at which the source was still normal, if it was seen so before an entry.
+
+    A snapshot is only taken of a source that looks normal, which makes it such a look; one that was recalled
+    is of a source that somebody had put into maintenance at any time since the last look before.
+    """
+    before = [change.posture for change in seen if change.at < item.taken_at]
+    if not before or before[-1] is not Posture.NORMAL:
+        return None
+    if not item.recalled:
+        return item.taken_at
+    looks = (item.last_look, *(change.last_look for change in seen))
+    return max((look for look in looks if look and look <= item.taken_at), default=_LONG_AGO)
 
 
 def _hold(timeline: Timeline, at: datetime) -> Applied | None:

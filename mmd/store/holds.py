@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
 from mmd.errors import Conflict, NotFound
-from mmd.escrow import claims_from_json, claims_to_json, digest, fields_from_json, fields_to_json
+from mmd.escrow import claims_from_json, claims_to_json, digest, fields_from_json, fields_to_json, stamp
 from mmd.plan import Held
 from mmd.posture import Snapshot, Treatment, canonical
 from mmd.store.database import Damaged
 from mmd.store.journal import append
-from mmd.store.schema import snapshot
+from mmd.store.schema import observation, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -97,11 +98,20 @@ class Holds:
         self._update(snapshot_id, _OPENED, entry)
 
     def recall(self, held: Held, entry: Entry) -> None:
-        """Take a snapshot that an escrow told of; one that was on file already is opened again as given."""
+        """Take a snapshot that a source told of; one that was on file already is opened again as given.
+
+        The entry gets when the source had been looked at last: it may be in maintenance since then.
+        """
         if self.find(held.snapshot.id) is None:
-            self.take(held, entry)
+            self.take(held, replace(entry, body={**entry.body, **self._last_look(held.snapshot.source_id)}))
         else:
             self._update(held.snapshot.id, {**_changeable(held), **_OPENED}, entry)
+
+    def _last_look(self, source_id: str) -> dict[str, str]:
+        query = sa.select(observation.c.observed_at).where(observation.c.source_id == source_id)
+        with self._database.read() as connection:
+            looked: datetime | None = connection.execute(query).scalar()
+        return {} if looked is None else {"last_look": stamp(looked)}
 
     def watched(self, snapshot_id: str, released_at: datetime, now: datetime) -> None:
         """The source was looked at after its release: say when to look next, if at all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # Written literally, so that SQLite sees that the index of these rows serves (`journal_seen`).
 SEEN = sa.text("journal.kind = 'seen'")
+TAKEN: Final = "snapshot.taken"
+RECALLED: Final = "snapshot.recalled"
 # Where sources are named: the column of ids and that of names. Each has its index.
 _NAMES: Final[tuple[tuple[sa.Column[Any], sa.Column[Any]], ...]] = (
     (alias.c.source_id, alias.c.name),
@@ -123,7 +126,28 @@ class Past:
             .where(snapshot.c.taken_at < until, sa.or_(back.is_(None), back >= since))
             .order_by(snapshot.c.taken_at)
         )
-        return _by_source(self._rows(query, snapshot.c.source_id, ids), _applied)
+        rows = list(self._rows(query, snapshot.c.source_id, ids))
+        recalled = self._recalled(rows)
+        return _by_source(rows, lambda row: replace(_applied(row), **recalled.get(row["id"], {})))
+
+    def _recalled(self, rows: Collection[sa.RowMapping]) -> dict[str, dict[str, Any]]:
+        """Return what is to be said of the snapshots that were not taken, but recalled."""
+        if not rows:
+            return {}
+        since, ids = min(row["taken_at"] for row in rows), {row["source_id"] for row in rows}
+        query = sa.select(journal.c.kind, journal.c.body).where(
+            journal.c.at >= since, journal.c.kind.in_((TAKEN, RECALLED))
+        )
+        looks: dict[str, dict[str, datetime | None]] = {TAKEN: {}, RECALLED: {}}
+        newest_first = query.order_by(journal.c.seq.desc())  # the first of several recalls is what counts
+        for row in self._rows(newest_first, journal.c.source_id, sorted(ids)):
+            body = json.loads(row["body"])
+            looks[row["kind"]][body.get("snapshot")] = _look(body)
+        return {
+            row["id"]: {"recalled": True, "last_look": looks[RECALLED].get(row["id"])}
+            for row in rows
+            if row["id"] not in looks[TAKEN]
+        }
 
     def _found(
         self, ids: list[str] | None, since: datetime, until: datetime
@@ -212,12 +236,13 @@ def _applied(row: sa.RowMapping) -> Applied:
 
 def _seen(row: sa.RowMapping) -> Seen:
     body = json.loads(row["body"])
+    return Seen(at=row["at"], posture=Posture(body["posture"]), last_look=_look(body))
+
+
+def _look(body: dict[str, Any]) -> datetime | None:
+    """Return when the source had been looked at before, as an entry has it."""
     last_look = body.get("last_look")
-    return Seen(
-        at=row["at"],
-        posture=Posture(body["posture"]),
-        last_look=None if last_look is None else unstamp(last_look),
-    )
+    return None if last_look is None else unstamp(last_look)
 
 
 def _found(row: sa.RowMapping) -> Found:

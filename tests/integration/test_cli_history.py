@@ -18,7 +18,7 @@ from mmd.cli.history import told
 from mmd.escrow import Claim
 from mmd.findings import Finding, Kind
 from mmd.plan import Held
-from mmd.posture import Fields, Posture, Snapshot, Treatment
+from mmd.posture import Fields, Json, Posture, Snapshot, Treatment
 from mmd.store import Entry, Sighting, Store
 from mmd.windows import SourceRef, Window
 
@@ -64,7 +64,8 @@ def held(store: Store) -> None:
         after=BEFORE,
     )
     claim = Claim(window_id="w1", key="k", opens_at=NOON, closes_at=NOON + HOUR, reason="patches")
-    entry = Entry(at=NOON, kind="snapshot.taken", actor="mmd", source_id="id1", body={"name": "HR"})
+    body: dict[str, Json] = {"name": "HR", "snapshot": snapshot.id}
+    entry = Entry(at=NOON, kind="snapshot.taken", actor="mmd", source_id="id1", body=body)
     store.holds.take(Held(snapshot=snapshot, claims=(claim,), text="…"), entry)
     with store.database.write() as connection:
         connection.exec_driver_sql(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -14,9 +15,13 @@ from hypothesis import strategies as st
 from world import GRACE, KEY, Fault, World
 
 from mmd.amend import end
+from mmd.cli.rescue import take
 from mmd.findings import Rules
 from mmd.history import BRIDGE, was
+from mmd.isc import door
 from mmd.posture import MARKER
+from mmd.recovery import Told as Remembered
+from mmd.recovery import remembered
 from mmd.store import Entry
 from mmd.sweep import Sweeper
 from mmd.windows import Window, open_at
@@ -29,12 +34,13 @@ EVERY = timedelta(minutes=5)
 class Told:
     """A world whose truth is written down, to be compared with what is on file about it.
 
-    `seen` says that nobody but mmd has touched the source since the last sweep: until the next one, what a
-    person did is not known to anybody.
+    `unseen` is what was so since somebody else than mmd last touched the source: what was undone before
+    anybody looked cannot be known, so only what the next look still finds is to be told.
     """
 
     it: World
     truth: list[tuple[datetime, bool]] = field(default_factory=list)
+    unseen: list[tuple[datetime, bool]] = field(default_factory=list)
     seen: bool = True
 
     @property
@@ -48,9 +54,13 @@ class Told:
     def note(self) -> None:
         """Write down what is so, in the middle of a minute in which nothing happens."""
         self.it.clock.pass_by(MINUTE / 2)
-        if self.seen:  # what nobody looked at, and was undone before anybody did, cannot be known
-            self.truth.append((self.it.clock.at, self.marked))
+        (self.truth if self.seen else self.unseen).append((self.it.clock.at, self.marked))
         self.it.clock.pass_by(MINUTE / 2)
+
+    def looked(self) -> None:
+        """Somebody has looked at the source, as it is now."""
+        self.truth += [(instant, marked) for instant, marked in self.unseen if marked is self.marked]
+        self.unseen, self.seen = [], True
 
     def sweep(self) -> None:
         isc = self.it.reconciler._isc
@@ -58,7 +68,7 @@ class Told:
         sweeper = Sweeper(self.it.store, isc, rules, now=self.it.clock.now, actor="mmd", every=EVERY)
         swept = asyncio.run(sweeper.run())
         assert swept.error is None
-        self.seen = True
+        self.looked()
 
     def daemon(self, minutes: int) -> None:
         """Let the daemon run: a sweep and a few passes each minute."""
@@ -79,6 +89,20 @@ class Told:
             return
         self.it.tenant.sources[self.source_id]["connectorAttributes"][MARKER] = value
         self.seen = False
+
+    def rescue(self, *, adopt: bool) -> None:
+        """A person restores or adopts a source that is in maintenance by someone else's hand."""
+        if self.it.store.holds.held(self.source_id) or not self.marked:
+            return
+        self.looked()
+        now = self.it.clock.now()
+        observed = door.observe(self.it.shown(self.source_id, whole=False)[0])
+        observed = replace(observed, schedules=self.it.shown(self.source_id)[1])
+        known = remembered(observed, Remembered(), key=KEY, new_id=uuid.uuid4().hex, now=now)
+        if adopt:
+            self.it.plan([self.source_id], lasting=10 * MINUTE)
+        take(self.it.store, known, now=now, actor="me")
+        self.it.run(3, seconds=1)
 
     def end(self) -> None:
         """A person ends what is open."""
@@ -171,8 +195,24 @@ STEPS = st.one_of(
     st.tuples(st.just("nobody"), st.integers(1, 90)),
     st.tuples(st.just("plan"), st.integers(1, 40)),
     st.tuples(st.just("mark"), st.integers(0, 1)),
+    st.tuples(st.just("rescue"), st.integers(0, 1)),
     st.tuples(st.just("end"), st.just(0)),
 )
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_when_a_flag_was_set_that_no_sweep_saw_is_not_known(adopt: bool) -> None:
+    with told() as story:
+        story.daemon(3)
+        before, _ = story.truth[-2]  # after which it was looked at once more
+        story.by_hand(value=True)
+        story.nobody(2)
+        zombie = story.it.clock.at - timedelta(minutes=1)
+        story.rescue(adopt=adopt)
+        assert story.answer(zombie) is None
+        story.daemon(2)
+        since, _ = story.truth[-2]
+        assert [story.answer(at) for at in (before, zombie, since)] == [False, None, adopt]
 
 
 @pytest.mark.slow
@@ -190,6 +230,8 @@ def test_it_is_never_wrong(steps: list[tuple[str, int]]) -> None:
                     story.it.plan([story.source_id], lasting=number * MINUTE)
                 case "mark":
                     story.by_hand(value=bool(number))
+                case "rescue":
+                    story.rescue(adopt=bool(number))
                 case _:
                     story.end()
         story.daemon(1)

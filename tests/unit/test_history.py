@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -54,13 +55,19 @@ def line(
 def entry(
     taken: str, entered: str | None = None, restored: str | None = None, released: str | None = None
 ) -> Applied:
-    instants = (at(item) if item else None for item in (entered, restored, released))
     return Applied(
         snapshot_id="s1",
         window_ids=("w1",),
         taken_at=at(taken),
-        **dict(zip(("entered_at", "restored_at", "released_at"), instants, strict=True)),
+        entered_at=at(entered) if entered else None,
+        restored_at=at(restored) if restored else None,
+        released_at=at(released) if released else None,
     )
+
+
+def recalled(item: Applied, look: str | None) -> Applied:
+    """The same of a source that was in maintenance by someone else's hand, last looked at then."""
+    return replace(item, recalled=True, last_look=at(look) if look else None)
 
 
 def asked(timeline: Timeline, clock: str) -> bool | None:
@@ -224,6 +231,34 @@ CASES: dict[str, tuple[Timeline, dict[str, bool | None]]] = {
             watched=(),
         ),
         {"12:00": True},
+    ),
+    "a zombie that no sweep had seen, restored": (
+        line(("08:00", NORMAL), applied=(recalled(entry("10:00", restored="10:01"), "09:57"),)),
+        {"09:57": False, "09:58": None, "09:59:59": None, "10:00": None, "10:01": False, "11:00": False},
+    ),
+    "a zombie that no sweep had seen, adopted": (
+        line(
+            ("08:00", NORMAL),
+            ("10:00:01", MAINTENANCE, "09:57"),
+            applied=(recalled(entry("10:00", "10:01"), None),),
+        ),
+        {"09:57": False, "09:58": None, "10:00": None, "10:01": True, "11:00": True},
+    ),
+    "a zombie that a sweep saw while it was adopted": (
+        line(
+            ("08:00", NORMAL),
+            ("10:00:01", MAINTENANCE, "09:57"),
+            applied=(recalled(entry("10:00", "10:01"), "10:00:01"),),
+        ),
+        {"09:57": False, "09:58": None, "10:00": None, "10:01": True},
+    ),
+    "a zombie of which no look before is on file": (
+        line(("08:00", NORMAL), applied=(recalled(entry("10:00", restored="10:01"), None),)),
+        {"08:00": False, "09:00": None, "10:01": False},
+    ),
+    "a zombie that a sweep had seen, adopted": (
+        line(("08:00", MAINTENANCE), applied=(recalled(entry("10:00", "10:01"), "09:57"),)),
+        {"09:59": True, "10:00:30": None, "10:01": True},
     ),
     "an adopted zombie": (
         line(("08:00", MAINTENANCE), applied=(entry("10:00", "10:01"),)),
