@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,8 +13,12 @@ from mmd.cli.output import Table, emit, format_option, progress, progress_done, 
 from mmd.errors import Findings
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mmd.cli.app import App
     from mmd.findings import Finding
+
+_NAMED: Final = 3  # of the sources that are not shown whole; more would hide the list
 
 
 @config_option
@@ -28,9 +32,10 @@ def zombies(app: App, form: str, *, last: bool) -> None:
     Reads the whole tenant, and changes nothing. KIND is overdue (our window closed, and the source is not
     back), orphan (no window ever), foreign (the forum workflow's) or half (left half-way, no marker).
     """
+    asked = app.now  # before anything is read
     found, empty = _last_found(app) if last else (asyncio.run(_found(app)), "no zombies")
     rows = [
-        (item.source_name, item.kind.value, f"{item.since:%Y-%m-%d %H:%M:%SZ}", item.detail, item.source_id)
+        (item.source_name, item.kind.value, _since(item, asked, form), item.detail, item.source_id)
         for item in found
     ]
     table = Table(("SOURCE", "KIND", "SINCE", "DETAIL", "ID"), rows, [item.source_id for item in found])
@@ -39,6 +44,16 @@ def zombies(app: App, form: str, *, last: bool) -> None:
         say(f"{item.source_name}: {item.next_step}")
     if found:
         raise Findings("")
+
+
+def _since(item: Finding, asked: datetime, form: str) -> str:
+    """Say since when; where nothing tells when it began, people read that it is when it was first seen."""
+    from mmd.findings import Kind  # noqa: PLC0415 - not for `--help`
+
+    since = f"{item.since:%Y-%m-%d %H:%M:%SZ}"
+    if form != "table" or item.kind is Kind.OVERDUE:
+        return since
+    return "first seen now" if item.since >= asked else f"first seen {since}"
 
 
 def _zombie(item: Finding) -> dict[str, Any]:
@@ -54,12 +69,20 @@ def _zombie(item: Finding) -> dict[str, Any]:
 
 
 def _last_found(app: App) -> tuple[list[Finding], str]:
-    """Return what is on file, and what it means if that is nothing."""
+    """Return what is on file, and what it means if that is nothing; say of which sweep it is."""
     from mmd.findings import ZOMBIES  # noqa: PLC0415 - not for `--help`
 
     with app.store() as store:
         found = [item for item in store.findings.open().values() if item.kind in ZOMBIES]
-        return found, app.nothing(store, "no zombies")
+        swept = store.findings.last_sweep()
+        if swept is None:
+            return found, app.nothing(
+                store, "no complete sweep is on file; `mmd zombies` reads the tenant now"
+            )
+        as_of = f"as of {swept:%Y-%m-%d %H:%M:%SZ} (last sweep)"
+        if found:
+            say(as_of)
+        return found, f"no zombies {as_of}"
 
 
 async def _found(app: App) -> list[Finding]:
@@ -77,8 +100,9 @@ async def _found(app: App) -> list[Finding]:
             f"INCOMPLETE: the tenant could not be read whole, and that proves nothing: {swept.error}",
             hint=swept.error.hint,
         )
-    for name in swept.blind:
-        say(f"{name}: ISC shows no attributes of it, so whether it is in maintenance is not known")
+    if swept.blind:
+        names, more = ", ".join(swept.blind[:_NAMED]), " and others" * (len(swept.blind) > _NAMED)
+        say(f"ISC shows no attributes of {names}{more}, so whether they are in maintenance is not known")
     found = [item for item in swept.findings if item.kind in ZOMBIES]
     return [_since_known(item, known.get(item.source_id)) for item in found]
 

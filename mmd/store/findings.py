@@ -89,6 +89,13 @@ class Findings:
             else:
                 connection.execute(coverage.insert().values(since=at, until=at, sources=sources))
 
+    def last_sweep(self) -> datetime | None:
+        """Return when the last complete sweep was."""
+        query = sa.select(coverage.c.until).order_by(coverage.c.until.desc()).limit(1)
+        with self._database.read() as connection:
+            found: datetime | None = connection.execute(query).scalar()
+        return found
+
     def covered(self, since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
         """Return the spans of watch that touch `[since, until]`, oldest first."""
         query = (

@@ -509,7 +509,7 @@ def test_an_empty_database_says_that_nothing_is_there(desk: Desk) -> None:
     create_file(desk.database)
     assert "no window is planned" in desk.done("schedule", "list").err
     assert "nothing is to come" in desk.done("schedule", "next").err
-    assert "no zombies" in desk.done("zombies", "--last").err
+    assert "no complete sweep is on file" in desk.done("zombies", "--last").err
     assert "no alert is open" in desk.done("alerts", "list").err
 
 
