@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from mmd import __version__, config
-from mmd.errors import Refused
+from mmd.cli.output import say
+from mmd.errors import NotFound, Refused
 from mmd.pace import Pace
 from mmd.text import printable
 
@@ -98,13 +99,16 @@ class App:
         return Store.open(self.config.database.file, create=create, upgrade=upgrade)
 
     def nothing(self, store: Store, otherwise: str) -> str:
-        """Say what no row means: where there is no database, nothing is known, and it may have been lost."""
+        """Return what no row means.
+
+        Where there is no database, nothing is known, and it may have been lost: that is said at once,
+        whatever the form of the answer.
+        """
         if store.exists:
             return otherwise
-        file = self.config.database.file
-        return (
-            f"there is no database at {file}: the first window makes one; `mmd recover` rebuilds a lost one"
-        )
+        missing = no_database(self.config.database.file)
+        say(f"{missing.message}: {missing.hint}")
+        return ""
 
     def isc(self) -> Isc:
         """Return a client for the tenant, not yet connected.
@@ -138,6 +142,12 @@ class App:
             raise Refused(f"not confirmed: {question}", hint="add --yes where nobody can be asked")
         if not click.confirm(printable(question), err=True):
             raise Refused("not confirmed; nothing was changed", hint="answer y, or add --yes, to go on")
+
+
+def no_database(file: Path | None) -> NotFound:
+    """What is wrong where a command needs a database that is not there."""
+    hint = "the first window makes one; `mmd recover` rebuilds a lost one"
+    return NotFound(f"there is no database at {file}", hint=hint)
 
 
 def config_option(command: AnyCommand) -> AnyCommand:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmd.cli.app import Group, config_option
+from mmd.cli.app import Group, config_option, no_database
 from mmd.cli.output import Table, emit, format_option, progress, progress_done, say
-from mmd.errors import NotFound
 
 if TYPE_CHECKING:
     from mmd.cli.app import App
@@ -114,7 +113,7 @@ def existing(app: App) -> Path:
     """
     path = app.config.database.file
     if not path.exists():
-        raise NotFound(f"there is no database at {path}", hint="`mmd init`, or the first window, makes one")
+        raise no_database(path)
     return path
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mmd.cli.app import config_option
+from mmd.cli.app import config_option, no_database
 from mmd.cli.completion import complete_source
 from mmd.cli.output import SCHEMA_VERSION, Table, as_csv, emit, format_option, instant, say
 from mmd.cli.resolve import Candidate, pick
-from mmd.errors import Refused
+from mmd.errors import NotFound, Refused
 from mmd.history import BRIDGE
 from mmd.history import was as answer_for
 from mmd.text import inert, printable
@@ -84,8 +84,15 @@ def one_source(store: Store, word: str) -> SourceRef:
         NotFound: mmd knows none.
         Refused: there are several; all are named.
     """
+    if not store.exists:
+        raise no_database(store.file)
     known = store.past.names(word) or store.past.names()  # all of them for a pattern, or for a mistake
-    found = {ref.id: ref for ref in pick([word], [Candidate(*pair) for pair in known])}
+    try:
+        found = {ref.id: ref for ref in pick([word], [Candidate(*pair) for pair in known])}
+    except NotFound as error:
+        if word in store.plans.ids(word):
+            error.hint = f"{word} is a window: `mmd schedule show {word}` shows it"
+        raise
     if len(found) > 1:
         listed = ", ".join(f"{ref.id} ({ref.name})" for ref in found.values())
         raise Refused(f"{word!r} means {len(found)} sources: {listed}", hint="give the id of one")
@@ -130,17 +137,18 @@ def history(
         for text in _FORMS[form](entries):
             click.echo(text)
             shown += 1
+    empty = app.nothing(store, "nothing of this is on file")
     if form == "table":
-        _tell(shown, newest)
+        _tell(shown, newest, empty)
 
 
 def _instant(app: App, text: str | None) -> datetime | None:
     return None if text is None else parse_instant(text, zone=app.zone, now=app.now).at
 
 
-def _tell(shown: int, newest: int) -> None:
-    if not shown:
-        say("nothing of this is on file")
+def _tell(shown: int, newest: int, empty: str) -> None:
+    if empty and not shown:
+        say(empty)
     elif shown == newest:
         say(f"these are the newest {newest}; -n 0 shows all")
 

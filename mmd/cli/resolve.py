@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
+from mmd.cli.app import no_database
 from mmd.cli.output import progress, progress_done, say
 from mmd.errors import NotFound, Refused, Rejected, Unreachable
 from mmd.windows import SourceRef
@@ -211,6 +212,8 @@ def find_window(store: Store, text: str) -> Window:
         NotFound: there is none.
         Refused: several ids begin so.
     """
+    if not store.exists:
+        raise no_database(store.file)
     ids = store.plans.ids(text) if text else []
     if text not in ids and len(ids) > 1:
         raise Refused(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def sources(app: App, form: str, *, live: bool) -> None:
     """List the sources with their posture: as last seen, or with --live as they are now."""
-    found = asyncio.run(_live(app)) if live else _known(app)
+    found, empty = (asyncio.run(_live(app)), "ISC lists no source") if live else _known(app)
     found.sort(key=lambda sighting: sighting.name)
     rows = [
         (
@@ -45,13 +45,14 @@ def sources(app: App, form: str, *, live: bool) -> None:
         for item in found
     ]
     table = Table(("SOURCE", "TYPE", "POSTURE", "SEEN", "ID"), rows, [item.source_id for item in found])
-    empty = "no source was seen yet; `mmd sources --live` asks the tenant"
     emit(form, {"sources": data}, table, empty=empty)
 
 
-def _known(app: App) -> list[Sighting]:
+def _known(app: App) -> tuple[list[Sighting], str]:
+    """Return what was seen, and what it means if that is nothing."""
     with app.store() as store:
-        return list(store.sightings.all().values())
+        found = list(store.sightings.all().values())
+        return found, app.nothing(store, "no source was seen yet; `mmd sources --live` asks the tenant")
 
 
 async def _live(app: App) -> list[Sighting]:

@@ -60,10 +60,11 @@ __all__ = [
 
 
 class Store:
-    """An open database, by subject."""
+    """An open database, by subject. `file` is where it is, or would be if it existed."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, file: Path | None = None) -> None:
         self.database = database
+        self.file = file
         self.plans = Plans(database)
         self.holds = Holds(database)
         self.findings = Findings(database)
@@ -88,7 +89,7 @@ class Store:
     @classmethod
     def open(cls, path: Path, *, create: bool = False, upgrade: bool = False) -> Store:
         """Open the file; see `open_database` for what is refused."""
-        return cls(open_database(path, create=create, upgrade=upgrade))
+        return cls(open_database(path, create=create, upgrade=upgrade), path)
 
     @property
     def exists(self) -> bool:

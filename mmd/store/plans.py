@@ -146,7 +146,8 @@ class Plans:
 
     def ids(self, prefix: str) -> list[str]:
         """Return the ids that begin with these letters."""
-        query = sa.select(window.c.id).where(window.c.id.startswith(prefix, autoescape=True))
+        text = prefix.encode(errors="replace").decode()  # SQLite takes no half of a surrogate pair
+        query = sa.select(window.c.id).where(window.c.id.startswith(text, autoescape=True))
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 

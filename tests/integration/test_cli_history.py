@@ -155,7 +155,7 @@ def test_without_a_database_nothing_is_known_and_none_is_made(
     found = Desk(tmp_path, capsys)
     found.configure(None)
     assert found.mmd("was", "HR", "--at", "now").code == 3
-    assert found.done("history").err == "nothing of this is on file\n"
+    assert found.done("history").err.startswith(f"there is no database at {found.database}: ")
     assert found.mmd("history", "verify").code == 3
     assert not found.database.exists()
 
@@ -369,6 +369,15 @@ KEYS = st.sampled_from(["name", "reason", "kept", "operations", "request", "sour
 @given(KINDS, st.none() | st.text(), st.dictionaries(KEYS, JSONS))
 def test_any_entry_can_be_said(kind: str, window_id: str | None, body: dict[str, str]) -> None:
     assert told(kind, window_id, body)
+
+
+def test_a_windows_id_is_no_source_and_the_hint_says_where_windows_are_shown(desk: Desk) -> None:
+    with desk.open() as store:
+        window(store)
+    for words in (("history", "w1"), ("was", "w1", "--at", "now")):
+        said = desk.mmd(*words)
+        assert said.code == 3
+        assert said.err.endswith("hint: w1 is a window: `mmd schedule show w1` shows it\n")
 
 
 # --- verify ---------------------------------------------------------------------------------------------

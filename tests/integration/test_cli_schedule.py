@@ -495,12 +495,32 @@ def test_no_warning_where_the_daemon_runs(desk: Desk) -> None:
 def test_reading_without_a_database_shows_nothing_and_makes_none(desk: Desk, sim: Simulator) -> None:
     assert desk.done("schedule", "list", *JSON).json == {"windows": []}
     assert desk.done("schedule", "next", *JSON).json == {"occurrences": []}
-    for words in (("schedule", "list"), ("schedule", "next"), ("zombies", "--last"), ("alerts", "list")):
-        said = desk.done(*words)
-        assert said.out == ""
-        assert said.err.startswith(f"there is no database at {desk.database}: "), words
-    assert desk.mmd("schedule", "show", "w1").code == 3
-    assert desk.mmd("schedule", "cancel", "w1", "--yes").code == 3
+    lost = f"there is no database at {desk.database}"
+    why = "the first window makes one; `mmd recover` rebuilds a lost one"
+    for words in (
+        ("schedule", "list"),
+        ("schedule", "next"),
+        ("zombies", "--last"),
+        ("alerts", "list"),
+        ("status",),
+        ("sources",),
+        ("history",),
+    ):
+        for form in ("table", "json", "csv", "id"):
+            said = desk.done(*words, "-o", form)
+            assert said.err == f"{lost}: {why}\n", (words, form)
+        assert desk.done(*words).out == ""
+    for asked in (
+        ("schedule", "show", "w1"),
+        ("schedule", "next", "w1"),
+        ("schedule", "cancel", "w1", "--yes"),
+        ("was", "HR", "--at", "now"),
+        ("history", "HR"),
+        ("history", "verify"),
+        ("db", "check"),
+    ):
+        said = desk.mmd(*asked)
+        assert (said.code, said.err) == (3, f"error: {lost}\nhint: {why}\n"), asked
     assert not desk.database.exists()
     assert sim.log == []
 

@@ -156,7 +156,7 @@ def test_an_answer_about_the_past_is_harmless(desk: Desk) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(MANY))
 def test_what_is_typed_is_repeated_harmlessly(text: str, desk: Desk) -> None:
-    for words in (("was", "--at", "now"), ("history",), ("status",)):
+    for words in (("was", "--at", "now"), ("history",), ("status",), ("schedule", "show")):
         harmless(desk.mmd(*words, "--", text))
 
 
