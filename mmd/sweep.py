@@ -232,10 +232,14 @@ def _is_suspect(case: Case) -> bool:
 
 
 def _is_odd(case: Case) -> bool:
-    """Whether a free source's row on a page is not enough to say that it is in order."""
+    """Whether a free source's row on a page is not enough to say that it is in order.
+
+    Missing features are no reason to read again: some sources have none by nature, and what tells a zombie is
+    among the attributes.
+    """
     if case.held is not None or case.observed is None:
         return False
-    return suspicious(case.observed) or not case.observed.complete
+    return suspicious(case.observed) or case.observed.attributes is None
 
 
 def _is_to_judge(case: Case) -> bool:

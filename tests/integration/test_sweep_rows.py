@@ -63,15 +63,13 @@ def test_a_source_that_shows_no_attributes_anywhere_is_told_and_hides_nothing_el
     world.close()
 
 
-@pytest.mark.parametrize("bad", [0, 1])
-def test_a_bare_row_whose_source_cannot_be_read_by_itself_hides_no_other(
+@pytest.mark.parametrize("bad", [0, 1], ids=["another", "the zombie"])
+def test_a_source_that_cannot_be_read_by_itself_hides_no_zombie(
     bad: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = _marked()
-    broken = world.ids[bad]
-    _shows(
-        world, lambda seen: replace(seen, features=None) if seen.source_id == broken else seen, monkeypatch
-    )
+    broken, zombie = world.ids[bad], world.ids[1]
+    _shows(world, lambda seen: seen if seen.source_id == zombie else _without_attributes(seen), monkeypatch)
     read = world.process.isc.source
 
     async def source(source_id: str, *, priority: Priority) -> Observation:
@@ -86,11 +84,12 @@ def test_a_bare_row_whose_source_cannot_be_read_by_itself_hides_no_other(
     world.close()
 
 
-def test_features_alone_that_are_not_shown_leave_the_sweep_complete() -> None:
+def test_features_alone_that_are_not_shown_cost_no_request_and_leave_the_sweep_complete() -> None:
     world = _marked()
     world.lens = lambda source, crons: ({**source, "features": None}, crons)
     world.lens_for = 10_000
     swept = drive(world.process.sweeper.run())
+    assert world.reads == 1 + 2, "a page, and the zombie with its schedules"
     assert swept.error is None
     assert [item.source_id for item in swept.findings] == [world.ids[1]]
     world.close()
