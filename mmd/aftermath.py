@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LATE: Final = timedelta(minutes=15)  # how long after a release an unanswered request may still be carried out
 UNKNOWN: Final = "unknown"  # the outcome of a request that had no usable answer
 SEEN_GONE: Final = ("entered", "verified")  # lines that say that no schedule was left
-KINDS: Final = ("intent", "outcome", *SEEN_GONE)  # the lines of the journal that are asked
+KINDS: Final = ("intent", "outcome", "released", *SEEN_GONE)  # the lines of the journal that are asked
 
 
 class Line(Protocol):
@@ -86,7 +86,13 @@ def is_late(lines: Sequence[Line], request: str, released_at: datetime, now: dat
     is_recent = now - released_at < LATE
     if is_recent and any(one is mine[-1] or released_at - one.at < LATE for one in left):
         return True
-    return mine[-1] not in left and mine[-1].at > released_at
+    return mine[-1] not in left and _is_after_the_release(mine[-1], lines)
+
+
+def _is_after_the_release(line: Line, lines: Sequence[Line]) -> bool:
+    """Go by the order of the journal: a clock may have gone back meanwhile."""
+    told = [one for one in lines if one is line or one.kind == "released"]
+    return told[-1] is line and len(told) > 1
 
 
 def _is_unanswered(line: Line, following: Line | None) -> bool:

@@ -434,9 +434,7 @@ class Reconciler:
         """Whether what is amiss may come of a request of mmd's own that was carried out after the release."""
         if not is_amiss(seen, last):
             return False
-        lines = self._store.journal.read(
-            source_id=last.snapshot.source_id, since=last.snapshot.taken_at, kinds=KINDS
-        )
+        lines = self._store.journal.read(source_id=last.snapshot.source_id, kinds=KINDS)
         own = [line for line in lines if line.body.get("snapshot") == last.snapshot.id]
         return done_late(seen, last, own, released_at=released_at, now=now)
 

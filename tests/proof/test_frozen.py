@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 TIER = "T4 frozen processes, late requests"
 
 
-@pytest.mark.parametrize("shape", SHAPES if ALL else SHAPES[::6], ids=str)
+@pytest.mark.parametrize("shape", SHAPES if ALL else SHAPES[::9], ids=str)
 @pytest.mark.parametrize("suspended", [True, False], ids=["suspended", "stopped"])
 @pytest.mark.parametrize("others", [True, False], ids=["restored", "alone"])
 def test_a_process_frozen_at_every_seam_of_entering_leaves_nothing_behind(
@@ -27,7 +27,7 @@ def test_a_process_frozen_at_every_seam_of_entering_leaves_nothing_behind(
     tally(TIER, frozen(shape, others=others, suspended=suspended))
 
 
-@pytest.mark.parametrize("shape", SHAPES if ALL else SHAPES[::4], ids=str)
+@pytest.mark.parametrize("shape", SHAPES if ALL else SHAPES[::6], ids=str)
 def test_a_request_that_arrives_after_the_release_leaves_nothing_behind(
     shape: Shape, tally: Callable[[str, int], None]
 ) -> None:

@@ -72,7 +72,7 @@ def test_a_death_while_others_edits_go_back(shape: Shape, tally: Callable[[str, 
     tally("T1 crash matrix", dies_while_edits_go_back(shape))
 
 
-@pytest.mark.parametrize("shape", SHAPES if ALL else SHAPES[::3], ids=str)
+@pytest.mark.parametrize("shape", SHAPES if ALL else SHAPES[::6], ids=str)
 @pytest.mark.parametrize(
     "scene", [edited_on_the_way_out, made_and_deleted_by_others], ids=lambda it: it.__name__
 )

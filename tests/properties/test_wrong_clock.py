@@ -12,6 +12,7 @@ from world import START, World
 
 from mmd.amend import Edit, cancel, edit, extend, settle
 from mmd.errors import Conflict
+from mmd.simulator.people import Forum
 from mmd.windows import SourceRef, Window, occurrences, open_now, state, wanted
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -143,3 +144,19 @@ def test_what_a_wrong_clock_put_on_file_wants_no_source_after_a_change(it: World
     it.clock.pass_by((6 * HOUR).total_seconds())
     it.run(2)
     assert it.in_maintenance(source) is not cancelled
+
+
+def test_what_mmd_did_before_its_clock_went_back_is_not_taken_for_late(it: World) -> None:
+    source = it.ids[0]
+    it.plan([source], lasting=60)
+    it.run(2)
+    it.clock.skew = timedelta(hours=-3)
+    it.run(3, hold_enters=True)
+    assert not it.held
+    Forum(it.tenant).enable(source)
+    it.clock.skew = timedelta(0)
+    it.clock.pass_by(DAY.total_seconds())
+    it.begin()
+    it.run(3)
+    assert it.in_maintenance(source)
+    assert not it.held
