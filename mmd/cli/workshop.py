@@ -164,11 +164,11 @@ async def ask_daemon(store: Store, kind: str, actor: str) -> Answer:
     deadline = asyncio.get_running_loop().time() + ANSWER_WITHIN
     try:
         while asyncio.get_running_loop().time() < deadline:
+            progress("waiting for the daemon's pass …")
             answer = store.service.answered(number)
             if answer is not None:
                 row = store.service.daemon()
                 return _read(answer, ok=row is not None and row.pass_ok)
-            progress("waiting for the daemon's pass …")
             await asyncio.sleep(POLL)
     finally:
         progress_done()
