@@ -40,6 +40,8 @@ class Kind(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
     LATE = "late"
+    MISSED = "missed"
+    UNSEEN = "unseen"
     UNREACHABLE = "unreachable"
     CREDENTIALS = "credentials"
     TOKEN = "token"  # noqa: S105 - the name of a kind
@@ -59,6 +61,8 @@ _PHRASES: Final[Mapping[Kind, str]] = {
     Kind.FAILED: "failing",
     Kind.REFUSED: "refused by ISC",
     Kind.LATE: "not in maintenance in time",
+    Kind.MISSED: "never in maintenance in its window",
+    Kind.UNSEEN: "in maintenance, and not shown by ISC",
     Kind.UNREACHABLE: "unreachable",
     Kind.CREDENTIALS: "credentials refused",
     Kind.TOKEN: "the access token ends soon",
@@ -86,6 +90,7 @@ _PATIENCE: Final[Mapping[Kind, tuple[int, timedelta]]] = {
     Kind.UNREACHABLE: (2, timedelta(minutes=1)),
     Kind.CREDENTIALS: (2, timedelta(0)),
     Kind.SWEEP: (2, timedelta(0)),
+    Kind.UNSEEN: (3, timedelta(minutes=10)),
 }
 
 NAMED: Final = 20  # how many one message names; the rest is a number
@@ -148,11 +153,12 @@ def triage(
     now: datetime,
     remind_every: timedelta,
     judged: Callable[[Alert], bool] = lambda _: True,
+    missed: Callable[[Alert], bool] = lambda _: False,
 ) -> Verdict:
     """Compare what is wrong with what is on file.
 
     `judged` says of an alert whose cause was not seen whether that proves anything: what could not be looked
-    at is not cleared.
+    at is not cleared. `missed` says of one that is cleared whether it is over without having been mended.
     """
     standing = {condition.cause: condition for condition in conditions}
     known = {alert.condition.cause: alert for alert in alerts}
@@ -173,18 +179,29 @@ def triage(
     }
     cleared = tuple(alert for cause, alert in known.items() if cause not in standing and judged(alert))
     matters = {condition.matter for condition in standing.values()}
-    over = [alert for alert in cleared if alert.condition.matter not in matters]
+    over = [alert for alert in cleared if alert.condition.matter not in matters and not missed(alert)]
+    never = [_as_missed(alert) for alert in cleared if missed(alert)]
     reminded = [current[cause] for cause in current if cause in due]
     return Verdict(
         opened=opened,
         changed=tuple(alert for cause, alert in current.items() if alert != known[cause]),
         cleared=cleared,
-        messages=(*_grouped("", opened), *_grouped("still ", reminded), *_grouped("over: ", over)),
+        messages=(
+            *_grouped("", [*opened, *never]),
+            *_grouped("still ", reminded),
+            *_grouped("over: ", over),
+        ),
     )
 
 
+def _as_missed(alert: Alert) -> Alert:
+    step = "whatever was to be done in the window was done on a source that ran as usual"
+    return replace(alert, condition=replace(alert.condition, kind=Kind.MISSED, next_step=step))
+
+
 def _is_due(alert: Alert, now: datetime, remind_every: timedelta) -> bool:
-    return alert.condition.kind not in _TOLD_ONCE and now - alert.reminded_at >= remind_every
+    # What was told in the future was told by a clock that was ahead.
+    return alert.condition.kind not in _TOLD_ONCE and abs(now - alert.reminded_at) >= remind_every
 
 
 def catching_up(alerts: Iterable[Alert], verdict: Verdict, now: datetime) -> tuple[Message, ...]:
@@ -202,6 +219,11 @@ def catching_up(alerts: Iterable[Alert], verdict: Verdict, now: datetime) -> tup
 def backoff(attempts: int) -> timedelta:
     """Return how long to wait after so many attempts at a delivery that all failed."""
     return timedelta(seconds=min(_FIRST_WAIT * 2 ** min(attempts - 1, 10), _LONGEST_WAIT))
+
+
+def is_waiting(next_at: datetime, now: datetime) -> bool:
+    """Whether a delivery waits; one that would for longer than any does was put off by a clock ahead."""
+    return timedelta(0) < next_at - now <= timedelta(seconds=_LONGEST_WAIT)
 
 
 # -- what is wrong
@@ -243,7 +265,7 @@ def late(
     }
     return [
         Condition(
-            cause=f"late:{window.id}:{item.key}:{source_id}",
+            cause=late_cause(window, item, source_id),
             kind=Kind.LATE,
             source_id=source_id,
             subject=_name(window, source_id),
@@ -254,6 +276,11 @@ def late(
         for window, item in pairs
         if now >= item.opens_at + grace
     ]
+
+
+def late_cause(window: Window, item: Occurrence, source_id: str) -> str:
+    """Return the cause of a source's being late for an occurrence."""
+    return f"late:{window.id}:{item.key}:{source_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +361,7 @@ def prolong(
     kept = {cause: streak for cause, streak in streaks.items() if not is_over(streak.condition)}
     for condition in wrong:
         before = kept.get(condition.cause, Streak(condition, 0, now))
-        kept[condition.cause] = Streak(condition, before.times + 1, before.since)
+        kept[condition.cause] = Streak(condition, before.times + 1, min(before.since, now))
     return kept
 
 

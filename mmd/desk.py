@@ -26,8 +26,10 @@ from mmd.alerts import (
     catching_up,
     ending,
     found_wrong,
+    is_waiting,
     lasting,
     late,
+    late_cause,
     prolong,
     refused,
     tell,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
     from mmd.alerts import Alert, Announcement, Message, Verdict
     from mmd.notify import Channel
+    from mmd.plan import Action
     from mmd.reconcile import Outcome, Report
     from mmd.secret import Secret
     from mmd.store import Entry, Store
@@ -55,7 +58,7 @@ GIVE_WAY: Final = 8  # attempts after which a message no longer holds back those
 OVERDUE: Final = timedelta(minutes=15)  # an alert that waits longer than this stops the heartbeat
 IDLE: Final = 60.0  # seconds between looks at an outbox in which nothing is due
 # What is known from the passes of this process only: such an alert is cleared when something went well.
-_COUNTED: Final = frozenset({Kind.FAILED, Kind.UNREACHABLE, Kind.CREDENTIALS, Kind.SWEEP})
+_COUNTED: Final = frozenset({Kind.FAILED, Kind.UNSEEN, Kind.UNREACHABLE, Kind.CREDENTIALS, Kind.SWEEP})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +74,16 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the database says: what is wrong, and which sources (ids) are wanted or held."""
+    """What the database says: what is wrong, and which sources (ids) are wanted or held.
+
+    `kept_out` tells of a condition "late" whether its window is over without the source ever having been in
+    maintenance.
+    """
 
     windows: Sequence[Window]
     wrong: list[Condition]
     concerned: frozenset[str]
+    kept_out: Callable[[Condition], bool]
 
 
 class AlertDesk:
@@ -134,6 +142,7 @@ class AlertDesk:
             [*known.wrong, *lasting(self._streaks.values(), now), *clock],
             now,
             judged=lambda alert: self._is_judged(alert.condition, is_over),
+            missed=lambda alert: alert.condition.kind is Kind.LATE and known.kept_out(alert.condition),
             windows=known.windows,
         )
         self._swept = False  # it proves something once
@@ -153,7 +162,7 @@ class AlertDesk:
         store = self._store
         windows = store.plans.current(now, ahead=self._ahead(now))
         wanted = still_wanted(windows, store.plans.exemptions(windows), now)
-        findings, held = store.findings.open(), store.holds.held()
+        findings, (held, damaged) = store.findings.open(), store.holds.open()
         refusals = store.alerts.refusals({window.id for window in windows})
         wrong = [
             *found_wrong(findings.values()),
@@ -161,7 +170,17 @@ class AlertDesk:
             *refused(refusals, windows, now),
             *ending(self._token_ends, windows, now),
         ]
-        return _Known(windows, wrong, frozenset({*wanted, *held}))
+        entered = {source_id for source_id, item in held.items() if item.entered_at is not None}
+        open_now = {
+            late_cause(window, item, source_id)
+            for source_id, pairs in wanted.items()
+            for window, item in pairs
+        }
+
+        def kept_out(condition: Condition) -> bool:
+            return condition.cause not in open_now and condition.source_id not in entered
+
+        return _Known(windows, wrong, frozenset({*wanted, *held, *damaged}), kept_out)
 
     def _ahead(self, now: datetime) -> timedelta:
         """How far ahead windows matter: as far as they are announced, and to the end of the token."""
@@ -178,7 +197,7 @@ class AlertDesk:
         def is_over(condition: Condition) -> bool:
             if condition.kind is Kind.SWEEP:
                 return self._swept
-            if condition.kind is not Kind.FAILED:
+            if condition.kind not in (Kind.FAILED, Kind.UNSEEN):
                 return reached or self._swept or (instead is not None and condition.cause != instead)
             return condition.source_id in fine or condition.source_id not in known.concerned
 
@@ -190,11 +209,12 @@ class AlertDesk:
         now: datetime,
         *,
         judged: Callable[[Alert], bool],
+        missed: Callable[[Alert], bool] = lambda _: False,
         windows: Sequence[Window] = (),
     ) -> None:
         """Write what has changed, with the messages, in one go."""
         alerts, remind_every = self._store.alerts.open(), self._settings.remind_every
-        verdict = triage(conditions, alerts, now=now, remind_every=remind_every, judged=judged)
+        verdict = triage(conditions, alerts, now=now, remind_every=remind_every, judged=judged, missed=missed)
         entries = self._store.alerts.untold(tuple(_TOLD))
         near = self._new(ahead(windows, self._settings.before, now))
         events = [*self._events(entries), *(item.event for item in near)]
@@ -236,8 +256,28 @@ class AlertDesk:
 
 def _wrong(report: Report) -> list[Condition]:
     """Return what a pass could not do. A refusal of ISC counts once: then the source is left out."""
-    tenant = [] if report.error is None else [_tenant(_kind_of(report.error), report.error)]
-    return [*(_failing(outcome) for outcome in report.failed), *tenant]
+    failing = [_failing(outcome) for outcome in report.failed]
+    if report.error is not None:
+        return [*failing, _tenant(_kind_of(report.error), report.error)]
+    return [*failing, *(_unseen(outcome.action) for outcome in report.outcomes if _is_unseen(outcome))]
+
+
+def _is_unseen(outcome: Outcome) -> bool:
+    """Whether a source that mmd holds was not shown by an ISC that answers."""
+    case = outcome.action.case
+    return outcome.error is None and case.held is not None and case.observed is None
+
+
+def _unseen(action: Action) -> Condition:
+    return Condition(
+        cause=f"unseen:{action.source_id}",
+        kind=Kind.UNSEEN,
+        source_id=action.source_id,
+        subject=action.source_name,
+        detail="mmd holds it, and ISC does not show it, or not wholly: nobody knows what state it is in",
+        next_step="look for it in ISC; if it was deleted there, what it was like stays on file "
+        f"(`mmd history {action.source_id}`)",
+    )
 
 
 def _went_well(outcome: Outcome) -> bool:
@@ -297,13 +337,20 @@ def _untrusted() -> Condition:
     )
 
 
-_TOLD: Final = {"entered": Kind.OPENED, "restored": Kind.RESTORED}
+_TOLD: Final = {"entered": Kind.OPENED, "restored": Kind.RESTORED, "occurrence.missed": Kind.MISSED}
 
 
 def _event(entry: Entry, window: Window | None) -> Event:
-    """Read a line of the journal: a source was verified in maintenance, or back."""
+    """Read a line of the journal: a source was verified in maintenance, or back; or a window was missed."""
     kind = _TOLD[entry.kind]
     plan = f"window {window.id}: {window.reason}" if window else "of no window on file"
+    if kind is Kind.MISSED:
+        names = ", ".join(source.name for source in window.sources) if window else str(entry.window_id)
+        opens_at, closes_at = (
+            datetime.fromisoformat(str(entry.body[it])) for it in ("opens_at", "closes_at")
+        )
+        times = f"{opens_at:%Y-%m-%d %H:%M}Z to {closes_at:%Y-%m-%d %H:%M}Z"
+        return Event(kind=kind, subject=names, detail=f"{times} passed while mmd was not running ({plan})")
     now_open = open_at(window, entry.at) if window else None
     if kind is Kind.OPENED:
         detail = f"until {now_open.closes_at:%Y-%m-%d %H:%M}Z" if now_open else "verified"
@@ -372,7 +419,7 @@ class Courier:
     async def _deliver_to(self, channel: Channel) -> None:
         """Send in order. What fails holds back what is behind it, for about an hour."""
         for item in self._store.alerts.pending(channel.key):
-            arrived = item.next_at <= self._now() and await self._send(channel, item)
+            arrived = not is_waiting(item.next_at, self._now()) and await self._send(channel, item)
             if not arrived and item.attempts < GIVE_WAY:
                 return
 
@@ -399,7 +446,7 @@ class Courier:
         if not self._heartbeat_url or is_early or (self._ping is not None and not self._ping.done()):
             return
         _, since = self._store.alerts.waiting()
-        if since is not None and now - since > OVERDUE:
+        if since is not None and abs(now - since) > OVERDUE:
             trouble = f"an alert cannot be delivered since {since:%Y-%m-%d %H:%M}Z"
         if trouble:
             self._log.error("heartbeat.withheld", reason=trouble)

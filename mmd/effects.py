@@ -201,8 +201,17 @@ class Effects:
         goal = _goal(snapshot, seen)
         operations = clear(seen, goal)
         if operations:
-            await self._patch(held, "own keys off", operations, Priority.RESTORE)
-        self._restored(held, goal, action.reason)
+            await self._let_go(held, goal, operations)
+        if operations or held.restored_at is None:
+            self._restored(held, goal, action.reason)
+
+    async def _let_go(self, held: Held, goal: Fields, operations: Sequence[Operation]) -> None:
+        """Take mmd's own keys off, and see them gone: a source that keeps them is still in maintenance."""
+        snapshot = held.snapshot
+        seen = await self._patch(held, "own keys off", operations, Priority.RESTORE)
+        if seen is None or not seen.complete or clear(seen, goal):
+            seen = await self._isc.source(snapshot.source_id, priority=Priority.RESTORE)
+        _check_back(snapshot, [operation.path for operation in clear(seen, goal)])
 
     def _decided(self, held: Held, live: Observation) -> Held:
         """Put on file what others changed, before anything goes back: half-way back it could be mistaken."""

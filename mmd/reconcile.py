@@ -134,6 +134,10 @@ class Trouble:
     failures: int = 0
     until: datetime | None = None
 
+    def is_waiting(self, now: datetime) -> bool:
+        """Whether the pause lasts; one longer than any that is made was made by a clock that was ahead."""
+        return self.until is not None and now < self.until <= now + timedelta(seconds=BACKOFF[-1])
+
 
 @dataclass(slots=True)
 class Turns:
@@ -143,7 +147,11 @@ class Turns:
 
     def next(self, source_ids: Collection[str], now: datetime, every: timedelta) -> list[str]:
         """Return those whose turn it is, longest waiting first."""
-        due = [name for name in source_ids if name not in self.read_at or now - self.read_at[name] >= every]
+        due = [
+            name  # what is yet to come was noted by a clock that was ahead
+            for name in source_ids
+            if name not in self.read_at or abs(now - self.read_at[name]) >= every
+        ]
         return sorted(due, key=lambda name: (name in self.read_at, self.read_at.get(name, now)))[
             :SCHEDULES_READ
         ]
@@ -261,11 +269,13 @@ class Reconciler:
             windows = self._claim(windows, since, now)
         exemptions = self._store.plans.exemptions(windows)
         open_now = still_wanted(windows, exemptions, now, self._rules.pace.ahead)
-        held = self._store.holds.held()
+        held, damaged = self._store.holds.open()
+        self._stumbled |= damaged
         watch = {name: pair for name, pair in self._store.holds.to_watch(now).items() if name not in held}
-        busy = self._busy.keys()
-        open_now = {name: pairs for name, pairs in open_now.items() if name not in busy}
-        held = {name: item for name, item in held.items() if name not in busy}
+        apart = {*self._busy, *damaged}
+        open_now = {name: pairs for name, pairs in open_now.items() if name not in apart}
+        held = {name: item for name, item in held.items() if name not in apart}
+        watch = {name: pair for name, pair in watch.items() if name not in damaged}
         observed, error = await self._observe({*open_now, *held, *watch})
         turn = [name for name in held if name in open_now and name in observed]
         looked_at = [*self._turns.next(turn, now, self._sweep), *(name for name in watch if name in observed)]
@@ -476,11 +486,10 @@ class Reconciler:
     # ------------------------------------------------------------------------------------------------
 
     def _is_due(self, action: Action, now: datetime, *, hold_enters: bool) -> bool:
-        if (hold_enters and action.verb is Verb.ENTER) or (self.stopping and action.verb in WRITES):
+        if (hold_enters and _takes(action)) or (self.stopping and action.verb in WRITES):
             return False
         trouble = self._trouble.get(action.source_id)
-        waiting = trouble is not None and trouble.until is not None and now < trouble.until
-        return not (waiting and action.verb in WRITES)
+        return action.verb not in WRITES or trouble is None or not trouble.is_waiting(now)
 
     def _release(self, actions: Iterable[Action]) -> None:
         for action in actions:
@@ -686,6 +695,14 @@ def _posture_after(action: Action, outcome: Outcome | None) -> Posture:
     if outcome is None or outcome.error is not None or action.verb not in WRITES:
         return action.case.posture
     return Posture.NORMAL if action.verb is Verb.RESTORE else Posture.MAINTENANCE
+
+
+def _takes(action: Action) -> bool:
+    """Whether an action takes from a source what no window has taken yet, all of it or more of it."""
+    held = action.case.held
+    return action.verb is Verb.ENTER or (
+        action.verb is Verb.REENTER and held is not None and action.case.treatment != held.snapshot.treatment
+    )
 
 
 def _is_refused(outcome: Outcome) -> bool:

@@ -163,6 +163,11 @@ def _flags(live: Fields, told: Told) -> tuple[dict[str, Json], list[str]]:
             )
         elif flag in live.attributes:
             values[flag] = live.attributes[flag]
+            if suppressed:
+                value = _word(live.attributes[flag])
+                notes.append(
+                    f"{flag}: {value}, as it is; whether it was so before is not known (--set {flag}=…)"
+                )
     return values, notes
 
 

@@ -8,6 +8,7 @@ the whole tenant clears nothing: what was not seen proves nothing.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -55,12 +56,14 @@ class Swept:
 class _Tally:
     """What a sweep has seen so far.
 
-    `partly` are the ids of the sources that ISC did not show whole, `blind` the names of those among them of
-    which it showed no attributes. `defect` is what mmd itself stumbled over.
+    `ids` are those of all sources on the pages, `partly` those of the sources that ISC did not show whole,
+    `blind` the names of those among them of which it showed no attributes. `defect` is what mmd itself
+    stumbled over.
     """
 
     sources: int = 0
     reopened: int = 0
+    ids: set[str] = field(default_factory=set)
     partly: set[str] = field(default_factory=set)
     blind: set[str] = field(default_factory=set)
     defect: MmdError | None = None
@@ -101,8 +104,10 @@ class Sweeper:
         try:
             async for page in self._isc.pages(priority=Priority.SWEEP):
                 tally.sources += len(page)
+                tally.ids |= {observed.source_id for observed in page}
                 found += await self._parts(page, tally, record=record)
                 progress(tally.sources)
+            found += await self._parts(await self._overlooked(tally), tally, record=record)
             error = tally.defect
         except MmdError as problem:
             error = problem
@@ -117,6 +122,18 @@ class Sweeper:
             error=error,
             blind=tuple(sorted(tally.blind)),
         )
+
+    async def _overlooked(self, tally: _Tally) -> list[Observation]:
+        """Return the sources with an open finding that were on no page, and are there all the same.
+
+        When a source is deleted while its tenant is read, those behind it move up, and one is on no page.
+        """
+        missing = [name for name in self._store.findings.open() if name not in tally.ids][:CONFIRMED]
+        found = []
+        for name in missing:
+            with suppress(Missing):
+                found.append(await self._isc.source(name, priority=Priority.SWEEP))
+        return found
 
     async def _parts(self, page: Sequence[Observation], tally: _Tally, *, record: bool) -> list[Finding]:
         """Judge a page; where mmd stumbles over a source of it, one by one, and without that source."""
@@ -191,10 +208,14 @@ class Sweeper:
         return still_wanted(windows, exemptions, now, self._rules.pace.ahead)
 
     def _is_taken_back(self, finding: Finding, cases: Sequence[Case], tally: _Tally) -> bool:
-        """Hold a source again that carries this database's own escrow; bounded, and only where asked."""
+        """Hold a source again that carries this database's own escrow; bounded, and only where asked.
+
+        One that is held still is the passes' to bring back.
+        """
         if not self._restore_own or tally.reopened >= RESTORED_AT_ONCE:
             return False
-        observed = next((case.observed for case in cases if case.source_id == finding.source_id), None)
+        free = (case.observed for case in cases if case.source_id == finding.source_id and case.held is None)
+        observed = next(free, None)
         if observed is None or observed.escrow is None:
             return False
         _, escrow = unseal(observed.escrow, source_id=finding.source_id, key=self._rules.key)

@@ -19,7 +19,7 @@ from mmd.store.journal import append
 from mmd.store.schema import observation, snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from mmd.store.database import Database
     from mmd.store.journal import Entry
@@ -50,6 +50,9 @@ _RELEASED: Final = (
     .order_by(snapshot.c.released_at)
 )
 _CHANGE: Final = snapshot.update().where(snapshot.c.id == sa.bindparam("which"))
+_UNWATCH: Final = (
+    snapshot.update().where(snapshot.c.source_id == sa.bindparam("source")).values(watch_at=sa.null())
+)
 
 
 class Holds:
@@ -61,12 +64,16 @@ class Holds:
     def take(self, held: Held, entry: Entry) -> None:
         """Commit a snapshot; when this returns it is on the disk.
 
+        From now on the source's older snapshots are not looked at again: what a late request does to it is
+        undone from the newest, and an older one knows nothing of what people have changed since.
+
         Raises:
             Conflict: the source is held already.
         """
         row = _row(held)
         try:
             with self._database.write() as connection:
+                connection.execute(_UNWATCH, {"source": held.snapshot.source_id})
                 connection.execute(snapshot.insert(), row)
                 append(connection, entry)
         except sa.exc.IntegrityError as error:
@@ -120,13 +127,13 @@ class Holds:
             connection.execute(_CHANGE, {"which": snapshot_id, "watch_at": min(later, default=None)})
 
     def held(self, source_id: str | None = None) -> dict[str, Held]:
-        """Return the open snapshots by source id.
+        """Return the open snapshots by source id; those that are damaged are left out."""
+        return self.open(source_id)[0]
 
-        Raises:
-            Damaged: a row is not what was written.
-        """
+    def open(self, source_id: str | None = None) -> tuple[dict[str, Held], dict[str, Damaged]]:
+        """Return the open snapshots by source id, and what is wrong with those that are not as written."""
         rows = self._rows(_OPEN) if source_id is None else self._rows(_OPEN_OF, {"source": source_id})
-        return {row["source_id"]: _held(row) for row in rows}
+        return _sorted_out(rows)
 
     def find(self, snapshot_id: str) -> Held | None:
         """Return a snapshot by its id, open or released, or None."""
@@ -134,9 +141,14 @@ class Holds:
         return _held(rows[0]) if rows else None
 
     def to_watch(self, now: datetime) -> dict[str, tuple[Held, datetime]]:
-        """Return the released snapshots whose source is to be looked at now, with the instant of release."""
+        """Return the released snapshots whose source is to be looked at now, with the instant of release.
+
+        One that is damaged is left out: there is nothing to judge its source by. `mmd doctor` names it.
+        """
         rows = self._rows(_DUE, {"now": now})
-        return {row["source_id"]: (_held(row), row["released_at"]) for row in rows}
+        whole, _ = _sorted_out(rows)
+        released = {row["source_id"]: row["released_at"] for row in rows}
+        return {source_id: (held, released[source_id]) for source_id, held in whole.items()}
 
     def next_watch(self, after: datetime) -> datetime | None:
         """Return when, after an instant, the next released source is to be looked at again."""
@@ -217,6 +229,18 @@ def _digest(row: Mapping[str, object] | sa.RowMapping) -> str:
     """Return the SHA-256 of all that decides: what was, what it goes back to, how, and until when."""
     text = "\n".join(str(row[name]) for name in ("before", "after", "treatment", "claims"))
     return _WHOLE + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _sorted_out(rows: Iterable[sa.RowMapping]) -> tuple[dict[str, Held], dict[str, Damaged]]:
+    """Tell the rows that read back from those that do not, by source id: one must not stop the others."""
+    whole: dict[str, Held] = {}
+    damaged: dict[str, Damaged] = {}
+    for row in rows:
+        try:
+            whole[row["source_id"]] = _held(row)
+        except Damaged as error:
+            damaged[row["source_id"]] = error
+    return whole, damaged
 
 
 def _held(row: sa.RowMapping) -> Held:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from desk import Desk, tenant
+from samples import snapshot as snapshot_of
 
 from mmd.desk import AlertDesk, Settings
 from mmd.errors import Denied, MmdError, Rejected, Unreachable
 from mmd.findings import Finding, Kind
-from mmd.plan import Action, Case, Verb
-from mmd.posture import Observation
+from mmd.plan import Action, Case, Held, Verb
+from mmd.posture import Json, Observation
 from mmd.reconcile import Outcome, Report
 from mmd.store import Damaged, Entry, Store
-from mmd.store.schema import meta
+from mmd.store.schema import meta, snapshot
 from mmd.windows import SourceRef, Window
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -123,6 +124,14 @@ def service(tmp_path: Path) -> Iterator[Service]:
     made = Service(tmp_path / "mmd.db")
     yield made
     made.store.close()
+
+
+def hold(store: Store, name: str) -> Held:
+    """Put a source on file as held, and verified in maintenance."""
+    known = replace(snapshot_of(), source_id=f"id-{name}", source_name=name)
+    held = Held(snapshot=known, claims=(), text="", entered_at=NOON, verified=True)
+    store.holds.take(held, Entry(at=NOON, kind="snapshot.taken", actor="daemon"))
+    return held
 
 
 def outcome(
@@ -236,7 +245,54 @@ def test_a_source_that_is_not_in_maintenance_in_time_is_told(service: Service) -
     service.plan(NOON)
     assert service.passes(after=2 * MINUTE - SECOND) == []
     assert service.passes() == ["not in maintenance in time: AD"]
-    assert service.passes(after=HOUR) == ["over: not in maintenance in time: AD"]
+    hold(service.store, "AD")
+    assert service.passes() == ["over: not in maintenance in time: AD"]
+
+
+def test_a_source_that_never_was_in_maintenance_is_told_at_the_end_of_its_window(service: Service) -> None:
+    service.plan(NOON)
+    service.passes(after=3 * MINUTE)
+    assert service.passes(after=HOUR) == ["never in maintenance in its window: AD"]
+    assert "ran as usual" in service.last_body
+    assert service.store.alerts.open() == []
+
+
+def test_a_window_that_passed_while_mmd_was_not_running_is_told_once(service: Service) -> None:
+    service.plan(NOON)
+    body: dict[str, Json] = {
+        "key": "2026-12-01T12:00",
+        "opens_at": NOON.isoformat(),
+        "closes_at": (NOON + HOUR).isoformat(),
+    }
+    service.now += 2 * HOUR
+    entry = Entry(at=service.now, kind="occurrence.missed", actor="daemon", window_id="w1", body=body)
+    service.store.journal.write(entry)
+    assert service.passes() == ["never in maintenance in its window: AD"]
+    assert service.last_body == (
+        "AD: 2026-12-01 12:00Z to 2026-12-01 13:00Z passed while mmd was not running (window w1: patch night)"
+    )
+    service.restart()
+    assert service.passes() == []
+
+
+def test_a_held_source_that_isc_does_not_show_is_told_in_its_window(service: Service) -> None:
+    service.plan(NOON, 72 * HOUR)
+    held = hold(service.store, "AD")
+    lost = outcome(verb=Verb.WAIT, seen=False)
+    lost = replace(lost, action=replace(lost.action, case=replace(lost.action.case, held=held)))
+    told = [title for _ in range(12) for title in service.passes(lost, after=MINUTE)]
+    assert told == ["in maintenance, and not shown by ISC: AD"]
+    assert service.passes(error=DOWN) == []
+    assert service.passes(outcome(verb=Verb.WAIT)) == ["over: in maintenance, and not shown by ISC: AD"]
+
+
+def test_a_damaged_snapshot_is_told_as_long_as_it_is_on_file(service: Service) -> None:
+    hold(service.store, "AD")
+    with service.store.database.write() as connection:
+        connection.execute(snapshot.update().values(treatment="fill"))
+    bad = outcome(verb=Verb.WAIT, error=Damaged("the snapshot of AD is not what was written"), seen=False)
+    told = [title for _ in range(5) for title in service.passes(bad)]
+    assert told == ["failing: AD"]
 
 
 # -- the tenant ----------------------------------------------------------------------------------------------

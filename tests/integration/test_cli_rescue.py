@@ -135,6 +135,16 @@ def test_the_values_that_will_be_put_back_are_said(desk: Desk, sim: Simulator) -
     assert "features: none, as told" in desk.done("restore", "Workday", "--features", "none", "--dry-run").err
 
 
+def test_a_flag_that_is_off_and_nobody_remembers_is_named(desk: Desk, sim: Simulator) -> None:
+    source = sim.tenant.id_of("Workday")
+    changes = {"maintenancemode": True, "enableProvisioningFeature": False, "disable_health_check": True}
+    sim.tenant.sources[source]["connectorAttributes"] |= changes
+    said = desk.done("restore", "Workday", "--set", "disable_health_check=false", "--dry-run").err
+    unknown = "enableProvisioningFeature: false, as it is; whether it was so before is not known"
+    assert f"{unknown} (--set enableProvisioningFeature=…)" in said
+    assert "disable_health_check: false, as told" in said
+
+
 def test_a_time_is_promised_only_where_a_snapshot_or_an_escrow_is_of_it(desk: Desk, sim: Simulator) -> None:
     sim.forum_enable(sim.tenant.id_of("Workday"))
     words = ("restore", "Workday", "--features", "none")

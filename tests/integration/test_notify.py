@@ -284,6 +284,18 @@ def test_a_channel_that_is_back_gets_all_that_waited_at_once(inbox: Inbox, offic
     assert sorted(inbox.titles()) == ["one", "two"]
 
 
+def test_what_was_put_off_by_a_clock_that_was_ahead_is_sent_when_the_clock_is_right(
+    inbox: Inbox, office: Office
+) -> None:
+    inbox.mood["/a"] = [503]
+    office.now += timedelta(hours=30)
+    office.say("one", to=[inbox.channel()])
+    office.deliver(inbox.channel())
+    office.say("two", to=[inbox.channel()])
+    office.deliver(inbox.channel(), after=-30 * 3600)
+    assert (inbox.titles(), office.pending) == (["one", "two"], 0)
+
+
 def test_no_url_reaches_the_database(inbox: Inbox, office: Office) -> None:
     inbox.mood["/a"] = [500]
     office.say("one", to=[inbox.channel()])

@@ -93,3 +93,39 @@ def test_features_alone_that_are_not_shown_cost_no_request_and_leave_the_sweep_c
     assert swept.error is None
     assert [item.source_id for item in swept.findings] == [world.ids[1]]
     world.close()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_zombie_that_slips_between_two_pages_stays_one(
+    there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = _marked()
+    zombie = world.ids[1]
+    drive(world.process.sweeper.run())
+    pages = world.process.isc.pages
+
+    async def slipping(**more: Any) -> AsyncIterator[Sequence[Observation]]:  # noqa: ANN401 - its own
+        async for page in pages(**more):
+            yield [observed for observed in page if observed.source_id != zombie]
+
+    monkeypatch.setattr(world.process.isc, "pages", slipping)
+    if not there:
+        world.tenant.delete(zombie)
+    swept = drive(world.process.sweeper.run())
+    assert swept.error is None
+    assert [item.source_id for item in swept.findings] == [zombie] * there
+    assert list(world.store.findings.open()) == [zombie] * there
+    world.close()
+
+
+def test_a_source_that_is_held_still_is_not_taken_back_by_a_sweep() -> None:
+    world = World()
+    source = world.ids[0]
+    world.plan([source], lasting=60)
+    world.run(2)
+    world.clock.pass_by(600)  # no pass meanwhile
+    swept = drive(world.process.sweeper.run())
+    assert swept.reopened == 0
+    assert [(item.source_id, item.kind) for item in swept.findings] == [(source, Kind.OVERDUE)]
+    assert list(world.store.findings.open()) == [source]
+    world.close()

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import pytest
+import sqlalchemy as sa
 
 from mmd import aftermath, amend, changes, effects, escrow, plan, posture, reconcile
 from mmd.cli import recover
@@ -632,3 +633,8 @@ def reads_that_disagree_are_taken_in_the_end(patch: Patch) -> None:
             return Look(await self._read(case.source_id, priority), self._monotonic())
 
     patch.setattr(Effects, "_look", tired)
+
+
+@mutant("late requests beside an older look")
+def an_older_entry_is_looked_at_again(patch: Patch) -> None:
+    patch.setattr(holds, "_UNWATCH", holds._UNWATCH.where(sa.false()))

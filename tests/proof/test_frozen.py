@@ -7,14 +7,21 @@ those who look again after a restoration (docs/adr/0011).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from scale import ALL
-from scenes import delayed, frozen
+from scenes import delayed, delayed_beside_an_older_look, frozen
 from shapes import SHAPES, Shape
+
+from mmd.posture import Treatment
 
 pytestmark = pytest.mark.slow
 
+# Where no cron key stands beside it, the marker with all of the treatment is mmd's own doing.
+WITHOUT_CRONS = [
+    replace(shape, treatment=Treatment.FULL) for shape in SHAPES if not (shape.crons or shape.left)
+]
 TIER = "T4 frozen processes, late requests"
 
 
@@ -32,3 +39,10 @@ def test_a_request_that_arrives_after_the_release_leaves_nothing_behind(
     shape: Shape, tally: Callable[[str, int], None]
 ) -> None:
     tally(TIER, delayed(shape))
+
+
+@pytest.mark.parametrize("shape", WITHOUT_CRONS, ids=str)
+def test_a_late_request_is_not_undone_from_an_older_entry(
+    shape: Shape, tally: Callable[[str, int], None]
+) -> None:
+    tally(TIER, delayed_beside_an_older_look(shape))

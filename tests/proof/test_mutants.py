@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -26,6 +27,7 @@ from scenes import (
     backed_up,
     backed_up_before_the_window,
     delayed,
+    delayed_beside_an_older_look,
     dies_while_edits_go_back,
     edited_on_the_way_out,
     far_ahead,
@@ -56,6 +58,7 @@ def _shape(treatment: Treatment, *, crons: int) -> Shape:
 FULL: Final = _shape(Treatment.FULL, crons=2)
 SOME: Final = _shape(Treatment.NO_PROVISIONING, crons=1)
 KEEP: Final = _shape(Treatment.KEEP_FEATURES, crons=1)
+BARE: Final = replace(FULL, crons={}, left={})
 
 
 def _each(scene: Callable[[Shape], object], *shapes: Shape) -> Callable[[], None]:
@@ -98,6 +101,7 @@ PARTS: Final[dict[str, Callable[[], object]]] = {
     "unseen changes": _each(unseen_changes, FULL),
     "the workflow's Enable": _each(partial(unseen_changes, change="the workflow's Enable"), SOME, KEEP),
     "late requests": _each(delayed, FULL),
+    "late requests beside an older look": _each(delayed_beside_an_older_look, BARE),
     **{f"crashes in {phase.name}": _each(partial(crashes, phase, turns=1), FULL, KEEP) for phase in PHASES},
     "odd answers": _odd_answers,
     "wrong clocks": _each(far_ahead, FULL),

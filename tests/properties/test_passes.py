@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -13,11 +13,12 @@ from mmd import reconcile, sweep
 from mmd.amend import extend
 from mmd.errors import Unreachable
 from mmd.findings import Kind, judge
+from mmd.isc import door
 from mmd.plan import Interference, Verb
-from mmd.posture import ESCROW, HEALTH_FLAG, MARKER, Json, Posture, Treatment, canonical
+from mmd.posture import ESCROW, HEALTH_FLAG, MARKER, Json, Observation, Posture, Treatment, canonical
 from mmd.reconcile import Report
 from mmd.simulator.problems import Problem
-from mmd.store import Entry
+from mmd.store import Damaged, Entry
 from mmd.windows import Window, open_at
 
 HOUR = 3600.0
@@ -300,6 +301,49 @@ def test_a_contested_source_is_put_back_for_another_window(it: World) -> None:
     assert it.restored(source)
 
 
+def test_a_restoration_is_told_once_however_late_the_list_of_sources_is(
+    it: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = it.ids[0]
+    it.plan([source], lasting=60)
+    it.run(2)
+    it.clock.pass_by(60)
+    in_maintenance = door.observe(it.tenant.read(source))
+
+    async def behind(**_: object) -> AsyncIterator[list[Observation]]:
+        yield [in_maintenance]
+
+    with monkeypatch.context() as late:
+        late.setattr(it.process.isc, "pages", behind)
+        it.run(5)
+    it.run(2)
+    assert not it.held
+    assert len(it.store.journal.read(source_id=source, kinds=("restored",))) == 1
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_what_is_taken_off_is_seen_gone_or_it_is_told(it: World, found: bool) -> None:
+    source = it.ids[0]
+    patch = it.tenant.patch
+
+    def keeping(key: str, operations: list[dict[str, Json]]) -> dict[str, Json]:
+        kept = {f"/connectorAttributes/{name}" for name in ((MARKER, ESCROW) if found else (ESCROW,))}
+        removed = [one for one in operations if one["op"] != "remove" or one["path"] not in kept]
+        return patch(key, removed)
+
+    it.plan([source], lasting=60)
+    it.run(2)
+    it.clock.pass_by(60)
+    it.patch = keeping
+    reports = it.run(4, seconds=70)
+    assert [str(item.error) for report in reports for item in report.failed]
+    assert it.store.journal.read(source_id=source, kinds=("restored",)) == []
+    it.patch = None
+    it.run(3, seconds=70)
+    assert it.restored(source)
+    assert not it.held
+
+
 # --- Over what mmd stumbles -------------------------------------------------------------------------------
 
 
@@ -326,6 +370,26 @@ def test_a_source_over_which_mmd_stumbles_keeps_no_other_waiting(
     (report,) = it.run()
     assert all(map(it.restored, others))
     assert_told_of(report, bad)
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_a_snapshot_that_went_bad_keeps_no_other_source_waiting(it: World, released: bool) -> None:
+    bad, other = it.ids[:2]
+    it.plan([bad], lasting=60 if released else HOUR)
+    it.plan([other], lasting=100)
+    it.run(2)
+    it.clock.pass_by(60)
+    it.run(3)
+    it.memory.raw.execute("UPDATE snapshot SET treatment = 'fill' WHERE source_id = ?", (bad,))
+    it.clock.pass_by(70)
+    reports = it.run(2)
+    assert it.restored(other)
+    assert it.restored(bad) is released
+    if not released:
+        (failure,) = reports[0].failed
+        assert failure.action.source_id == bad
+        assert isinstance(failure.error, Damaged)
+    assert it.store.holds.damaged()
 
 
 def test_schedules_over_which_mmd_stumbles_keep_no_other_source_waiting(it: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from world import START, World
 from mmd.amend import Edit, cancel, edit, extend, settle
 from mmd.errors import Conflict
 from mmd.simulator.people import Forum
+from mmd.simulator.problems import Problem
 from mmd.windows import SourceRef, Window, occurrences, open_now, state, wanted
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -160,3 +162,35 @@ def test_what_mmd_did_before_its_clock_went_back_is_not_taken_for_late(it: World
     it.run(3)
     assert it.in_maintenance(source)
     assert not it.held
+
+
+def test_a_clock_that_is_not_trusted_makes_no_hold_stronger(it: World) -> None:
+    source = it.ids[0]
+    features = it.tenant.sources[source]["features"]
+    it.plan([source], lasting=4 * 3600, treatment="keep-features")
+    it.plan([source], after=7 * 86_400, lasting=86_400)
+    it.run(2)
+    it.clock.skew = 7 * DAY + HOUR
+    it.run(1, hold_enters=True)
+    it.clock.skew = timedelta(0)
+    it.run(2)
+    assert it.tenant.sources[source]["features"] == features
+    assert it.in_maintenance(source)
+
+
+def test_what_failed_by_a_clock_that_was_ahead_is_tried_as_soon_as_the_clock_is_right(it: World) -> None:
+    source = it.ids[0]
+    it.plan([source], lasting=3600)
+    it.run(2)
+    it.clock.skew = DAY
+    it.patch = _unanswered
+    it.run(1)
+    it.clock.skew, it.patch = timedelta(0), None
+    it.clock.pass_by(3600)
+    it.run(3)
+    assert it.restored(source)
+    assert not it.held
+
+
+def _unanswered(*_: object) -> NoReturn:
+    raise Problem(503)

@@ -251,6 +251,17 @@ def test_an_unreachable_tenant_is_told_after_a_minute() -> None:
     assert lasting(streaks.values(), NOON + MINUTE) == [down]
 
 
+def test_a_clock_that_was_ahead_delays_neither_the_first_word_nor_the_next() -> None:
+    down, ahead_by = condition(kind=Kind.UNREACHABLE), timedelta(days=365)
+    streaks = prolong({}, [down], is_over=lambda _: False, now=NOON + ahead_by)
+    streaks = prolong(streaks, [down], is_over=lambda _: False, now=NOON)
+    assert lasting(streaks.values(), NOON + MINUTE) == [down]
+    told = triage([down], [], now=NOON + ahead_by, remind_every=4 * HOUR).opened
+    again = triage([down], told, now=NOON, remind_every=4 * HOUR)
+    assert [message.title for message in again.messages] == ["still unreachable: AD 1"]
+    assert triage([down], again.changed, now=NOON + HOUR, remind_every=4 * HOUR).messages == ()
+
+
 def test_waits_grow_from_half_a_minute_to_an_hour() -> None:
     assert [round(backoff(n).total_seconds()) for n in (1, 2, 3, 8, 9, 10_000)] == [
         30,
