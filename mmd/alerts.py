@@ -195,7 +195,7 @@ def triage(
 
 
 def _as_missed(alert: Alert) -> Alert:
-    step = "whatever was to be done in the window was done on a source that ran as usual"
+    step = "if work was done in the window, it was done on a source that ran as usual"
     return replace(alert, condition=replace(alert.condition, kind=Kind.MISSED, next_step=step))
 
 

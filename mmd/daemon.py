@@ -70,12 +70,28 @@ def _offset() -> float:
     return time.time() - time.monotonic()  # noqa: TID251 - comparing clocks is the point
 
 
+class Taken(Conflict):
+    """Another process holds the lock of the database; `holder` says which."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(
+            f"mmd is already running on this database ({holder or 'another process'})",
+            hint="one daemon per database; `mmd status` shows what it does",
+        )
+        self.holder = holder
+
+
+def holder(pid: int, host: str) -> str:
+    """Return how a process is named in the lock that it holds."""
+    return f"pid {pid} on {host}"
+
+
 @contextlib.contextmanager
 def only_one(database: Path) -> Iterator[None]:
     """Keep a second mmd from working on the same database; the kernel frees the lock on any death.
 
     Raises:
-        Conflict: another process holds it.
+        Taken: another process holds it.
         NotFound: the database's folder does not exist.
         MmdError: nothing can be written there, or this system has no such locks.
     """
@@ -90,13 +106,9 @@ def only_one(database: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = file.read().strip() or "another process"
-            raise Conflict(
-                f"mmd is already running on this database ({holder})",
-                hint="one daemon per database; `mmd status` shows what it does",
-            ) from None
+            raise Taken(file.read().strip()) from None
         file.truncate(0)
-        file.write(f"pid {os.getpid()} on {socket.gethostname()}")
+        file.write(holder(os.getpid(), socket.gethostname()))
         file.flush()
         yield
 

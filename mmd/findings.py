@@ -150,9 +150,11 @@ def _escrowed(case: Case, observed: Observation, rules: Rules, now: datetime) ->
         Trust.UNSIGNED: "an escrow with another signature: another mmd's, or the client secret was changed",
         Trust.BROKEN: "an escrow that is damaged, or of a newer mmd",
     }[trust]
-    step = "`mmd recover` rebuilds the database from the escrows"
-    if trust is not Trust.SIGNED:
-        step = "if no other mmd works on this tenant, `mmd recover --accept-unsigned` takes it over"
+    step = {
+        Trust.SIGNED: "`mmd recover` rebuilds the database from the escrows",
+        Trust.UNSIGNED: "if no other mmd works on this tenant, `mmd recover --accept-unsigned` takes it over",
+        Trust.BROKEN: f"take mmd_escrow off, then {_both_ways(case)}; docs/operations.md says how",
+    }[trust]
     if until is not None and now >= until + rules.grace:
         detail = f"{whose}; its window closed at {stamp(until)[:19]}Z"
         return _finding(case, Kind.OVERDUE, until, detail, step, window=_first_window(escrow))

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mmd.errors import MmdError, Refused
-from mmd.findings import ZOMBIES, Finding, Kind
+from mmd.findings import ZOMBIES, Finding, Kind, Rules, judge, suspicious
 from mmd.isc import Priority
-from mmd.posture import MARKER, Json, Posture
+from mmd.plan import Case
+from mmd.posture import MARKER, Json, Observation, Posture
 from mmd.report import FORMATS, Change, Facts, Kept, Live, Report, Schedule, make
 from mmd.report.period import Period, period_before
 from mmd.report.sheet import audited
@@ -41,24 +42,29 @@ RETRY: Final = timedelta(minutes=5)  # after a report that could not be complete
 LOOK: Final = timedelta(minutes=1)  # between looks at the clock, which may be stepped
 _NAMES: Final = re.compile(r"mmd-([0-9]{4}-[0-9]{2}-[0-9]{2})[0-9TZdhms-]*\.(csv|html|json)(\.incomplete)?")
 _DEEDS: Final = ("added", "edited", "extended", "ended", "cancelled", "skipped", "adopted")
+RECENT: Final = timedelta(minutes=5)  # longer than a listing takes
 _MOMENT: Final = timedelta(microseconds=1)
 _MOST_CHANGES: Final = 4  # of one change of plan, in words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a report needs of the configuration: whose it is, the readers' zone, and when late is late."""
+    """What a report needs of the configuration: whose it is, the readers' zone, how sources are judged."""
 
     tenant: str
     zone: str
-    grace: timedelta
+    rules: Rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What the tenant said: its sources in maintenance, or why it did not say all; and its time zone."""
+    """What the tenant said: its sources in maintenance, or why it did not say all; and its time zone.
+
+    `suspects` are the sources that may be left behind, for all that their rows show.
+    """
 
     live: tuple[Live, ...] = ()
+    suspects: tuple[Observation, ...] = ()
     trouble: str = ""
     zone: str | None = None
 
@@ -69,6 +75,7 @@ class Listing:
 async def listing(isc: Isc) -> Listing:
     """Read every source of the tenant, and its time zone; whatever goes wrong is part of the answer."""
     live: list[Live] = []
+    suspects: list[Observation] = []
     unread = 0
     try:
         zone = await _zone(isc)
@@ -76,10 +83,11 @@ async def listing(isc: Isc) -> Listing:
             unread += sum(seen.attributes is None for seen in page)
             marked = (seen for seen in page if audited((seen.attributes or {}).get(MARKER)))
             live += [Live(seen.source_id, seen.name, seen.connector) for seen in marked]
+            suspects += filter(suspicious, page)
     except MmdError as error:
         return Listing(trouble=error.message)
     trouble = f"{unread} of its sources came without connectorAttributes" if unread else ""
-    return Listing(live=tuple(live), trouble=trouble, zone=zone)
+    return Listing(live=tuple(live), suspects=tuple(suspects), trouble=trouble, zone=zone)
 
 
 async def _zone(isc: Isc) -> str | None:
@@ -96,9 +104,15 @@ def gather(
 ) -> Facts:
     """Bring together what the database and the tenant know of `[since, until)`, and of `now`."""
     live = _last_known(store) if said.trouble else said.live
-    timelines = store.past.timelines(None, since - terms.grace, until)
-    present = store.past.timelines({item.source_id for item in live}, now - terms.grace, now + _MOMENT)
-    findings, open_now = store.findings.between(since, until), store.findings.open()
+    grace = terms.rules.grace
+    timelines = store.past.timelines(None, since - grace, until)
+    present = store.past.timelines({item.source_id for item in live}, now - grace, now + _MOMENT)
+    new = _not_swept_yet(store, said, terms.rules, now)
+    open_now = [*store.findings.open().values(), *new]
+    findings = [
+        *store.findings.between(since, until),
+        *((found, None) for found in new if found.since < until or until >= now),
+    ]
     return Facts(
         tenant=terms.tenant,
         since=since,
@@ -106,12 +120,12 @@ def gather(
         now=now,
         zone=terms.zone,
         tenant_zone=said.zone,
-        grace=terms.grace,
+        grace=grace,
         live=live,
         trouble=said.trouble,
         present=tuple(present),
-        open_now=tuple(open_now.values()),
-        windows=_windows(store, since - terms.grace, [*timelines, *present], open_now.values()),
+        open_now=tuple(open_now),
+        windows=_windows(store, since - grace, [*timelines, *present], open_now),
         timelines=tuple(timelines),
         schedules=tuple(
             item for line in timelines if line.applied for item in _schedules(store, line.source_id)
@@ -121,6 +135,19 @@ def gather(
         kept=tuple(kept for kept in map(_kept, _entries(store, since, until, "restored")) if kept.notes),
         watched=tuple(store.findings.covered(since, until)),
     )
+
+
+def _not_swept_yet(store: Store, said: Listing, rules: Rules, now: datetime) -> list[Finding]:
+    """Judge what the listing shows and no sweep has found yet, for want of one or since the last.
+
+    What was released lately may have been listed before that.
+    """
+    held, known = store.holds.held(), store.findings.open()
+    free = [seen for seen in said.suspects if seen.source_id not in held and seen.source_id not in known]
+    recent = store.holds.last_released([seen.source_id for seen in free], now - RECENT)
+    cases = (Case(source_id=seen.source_id, source_name=seen.name, observed=seen) for seen in free)
+    judged = (judge(case, rules, now) for case in cases if case.source_id not in recent)
+    return [found for found in judged if found]
 
 
 def _entries(store: Store, since: datetime, until: datetime, *kinds: str) -> list[Entry]:

@@ -23,6 +23,7 @@ from mmd.errors import (
     PartlyDone,
     Rejected,
     TenantError,
+    Unknown,
     Unreachable,
     plainly,
 )
@@ -81,6 +82,24 @@ class Report:
         told = {outcome.action.source_id for outcome in late}  # a pass that broke off tells of none
         return replace(self, outcomes=(*self.outcomes, *late), underway=self.underway - told)
 
+    def followed_by(self, later: Report) -> Report:
+        """This pass, with what the next one made of its failures, and the failures that are new there.
+
+        What was to be entered and was brought back is no success.
+        """
+        failed = {(it.action.source_id, it.action.verb is Verb.RESTORE) for it in self.failed}
+        tried = {
+            (it.action.source_id, it.action.verb is Verb.RESTORE): it
+            for it in later.outcomes
+            if it.error or it.action.verb in WRITES
+        }
+        keys = [(it.action.source_id, it.action.verb is Verb.RESTORE) for it in self.outcomes]
+        mended = [
+            tried.get(key, it) if key in failed else it for key, it in zip(keys, self.outcomes, strict=True)
+        ]
+        new = [it for key, it in tried.items() if it.error and key not in failed]
+        return replace(self, outcomes=(*mended, *new), error=self.error or later.error)
+
     @property
     def failed(self) -> tuple[Outcome, ...]:
         """The outcomes that went wrong."""
@@ -114,7 +133,7 @@ class Report:
                 hint="the next pass tries them again; `mmd history NAME` says what was sent",
             )
         first = self.failed[0].error
-        kind = type(first) if isinstance(first, Denied | Unreachable) else MmdError
+        kind = type(first) if isinstance(first, Denied | Unreachable | Unknown) else MmdError
         return kind(names, hint="the next pass tries again")
 
 
@@ -555,6 +574,7 @@ class Reconciler:
             "name": action.source_name,
             "verb": action.verb.value,
             "error": error.message,
+            "exit_code": error.exit_code,
         }
         entry = Entry(at=self._now(), kind="failed", actor=self._actor, source_id=action.source_id, body=body)
         with self._noting():
@@ -676,11 +696,16 @@ def _failure(case: Case, error: MmdError) -> Outcome:
 def is_of_the_page(error: MmdError) -> bool:
     """Whether single sources may be readable although the page that has them all is not.
 
-    Not where ISC cannot be reached at all, asks for patience, or does not know who is asking.
+    Not where ISC cannot be reached at all, asks for patience, does not know who is asking, or has no list.
     """
     if not isinstance(error, TenantError):
         return False
-    whole = {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+    whole = {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    }
     return isinstance(error, Garbled) or (error.status is not None and error.status not in whole)
 
 

@@ -157,6 +157,7 @@ def _sentence(error: Exception) -> tuple[str, str, int]:
         return error.message, error.hint, error.exit_code
     if isinstance(error, click.UsageError):
         message, _, hint = error.format_message().partition("\nhint: ")
+        message = " ".join(message.split())  # click lists choices a line each
         path = error.ctx.command_path if error.ctx else "mmd"
         return message, hint or f"`{path} --help` shows how it is used", 2
     if isinstance(error, click.ClickException):

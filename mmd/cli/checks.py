@@ -328,7 +328,8 @@ def expiry(own: Sequence[Mapping[str, Json]], now: datetime) -> Check:
         left = datetime.fromisoformat(str(end)) - now
     except (ValueError, TypeError):
         return skipped("token expiry", "ISC's date of it cannot be read")
-    said = f"the personal access token ends on {str(end)[:10]}, in {left.days} days"
+    when = f"ends on {str(end)[:10]}, in {left.days} days" if left.days >= 0 else f"ended on {str(end)[:10]}"
+    said = f"the personal access token {when}"
     if left < EXPIRY_WARNING:
         return warning(
             "token expiry", said, "make a new one in time; docs/operations.md says how to change over"

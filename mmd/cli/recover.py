@@ -25,11 +25,21 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Found:
-    """What the sources tell: what to put on file, and what cannot be believed, a sentence each."""
+    """What the sources tell: what to put on file, and what cannot be believed, a sentence and a hint each."""
 
     new: list[Remembered] = field(default_factory=list)
     known: int = 0
-    doubtful: list[str] = field(default_factory=list)
+    doubts: list[Conflict] = field(default_factory=list)
+
+    @property
+    def doubtful(self) -> list[str]:
+        """The sentences alone."""
+        return [doubt.message for doubt in self.doubts]
+
+    @property
+    def hint(self) -> str:
+        """What to do about what is doubtful."""
+        return "; ".join(dict.fromkeys(doubt.hint for doubt in self.doubts if doubt.hint))
 
 
 @config_option
@@ -58,7 +68,7 @@ def recover(app: App, form: str, *, accept_unsigned: bool, yes: bool, dry_run: b
     if found.doubtful:
         raise PartlyDone(
             f"{len(found.doubtful)} escrows were not believed: {'; '.join(found.doubtful)}",
-            hint="--accept-unsigned believes those that are whole, if no other mmd works on this tenant",
+            hint=found.hint,
         )
     if not found.new:
         known = f" ({found.known} are on file already)" if found.known else ""
@@ -84,7 +94,7 @@ async def _recovered(app: App, *, accept_unsigned: bool, yes: bool, dry_run: boo
         if dry_run or not found.new:
             return found
         app.confirm(f"put {len(found.new)} sources on file, and restore what is overdue?", yes=yes)
-        with daemon_or_lock(app) as running:
+        async with daemon_or_lock(app, store) as running:
             put_on_file(store, found.new, now=app.now, actor=app.actor)
             if not running:
                 report = await passes(work)
@@ -110,10 +120,10 @@ async def search(
             try:
                 item = from_escrow(seen, key, accept_unsigned=accept_unsigned)
             except Conflict as doubt:
-                found.doubtful.append(doubt.message)
+                found.doubts.append(doubt)
                 continue
             if _owner(store, owners, item) != seen.source_id:
-                found.doubtful.append(f"the escrow on {seen.name} has the id of another source's")
+                found.doubts.append(Conflict(f"the escrow on {seen.name} has the id of another source's"))
             elif _is_news(store, item):
                 found.new.append(item)
             else:

@@ -14,7 +14,7 @@ from mmd.cli.app import config_option
 from mmd.cli.completion import complete_source
 from mmd.cli.output import format_option, progress, progress_done, say
 from mmd.cli.words import sentence
-from mmd.errors import Conflict, MmdError, Refused
+from mmd.errors import Conflict, Denied, MmdError, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -217,10 +217,10 @@ def take(store: Store, known: Remembered, *, now: datetime, actor: str) -> Held:
 async def _bring_back(app: App, store: Store, work: Reconciler, held: Held) -> None:
     from mmd.cli.workshop import daemon_or_lock  # noqa: PLC0415 - as above
 
-    with daemon_or_lock(app) as running:
+    async with daemon_or_lock(app, store) as running:
         _exempt(app, store, held)
         if running:
-            await _wait_for_daemon(store, held)
+            await _wait_for_daemon(store, held, app.clock())
         else:
             await _by_hand(store, work, held)
 
@@ -253,23 +253,50 @@ async def _by_hand(store: Store, work: Reconciler, held: Held) -> None:
     for _ in range(TRIES):
         report = await one_pass(work)
         failed = [item for item in report.failed if item.action.source_id == held.snapshot.source_id]
-        problem = report.error or (failed[0].error if failed else None)
+        # A pass that only waits until it may try again has no other reason than the last one's.
+        problem = report.error or (failed[0].error if failed else problem)
         if not store.holds.held(held.snapshot.source_id):
             return
         await asyncio.sleep(1)
     if _is_back(store, held):
         return
-    raise problem or Conflict(f"{held.snapshot.source_name} is not back yet", hint="`mmd status` says more")
+    problem = problem or Conflict(f"{held.snapshot.source_name} is not back yet")
+    problem.hint = problem.hint or f"`mmd history {held.snapshot.source_id}` shows what was sent; try again"
+    raise problem
 
 
-async def _wait_for_daemon(store: Store, held: Held) -> None:
+async def _wait_for_daemon(store: Store, held: Held, since: datetime) -> None:
+    """Wait until the daemon has brought the source back, or has failed in a way that waiting does not mend.
+
+    Raises:
+        MmdError: it has not, for the reason that it met last.
+    """
     deadline = asyncio.get_running_loop().time() + WITHIN
-    while not _is_back(store, held):
-        if asyncio.get_running_loop().time() > deadline:
-            raise Conflict("the running daemon has not restored it yet", hint="`mmd status` says why")
-        progress(f"the daemon restores {held.snapshot.source_name}")
-        await asyncio.sleep(0.2)
-    progress_done()
+    try:
+        while not _is_back(store, held):
+            late = asyncio.get_running_loop().time() > deadline
+            failure = _last_failure(store, held, since)
+            if late or isinstance(failure, Denied):
+                raise failure or Conflict(
+                    "the running daemon has not restored it yet", hint="its log says what it does"
+                )
+            progress(f"the daemon restores {held.snapshot.source_name}")
+            await asyncio.sleep(0.2)
+    finally:
+        progress_done()
+
+
+def _last_failure(store: Store, held: Held, since: datetime) -> MmdError | None:
+    """Return what the daemon's last attempt since an instant came to, if it failed."""
+    from mmd.cli.workshop import of_code  # noqa: PLC0415 - as above
+
+    source_id = held.snapshot.source_id
+    lines = store.journal.read(source_id=source_id, since=since, kinds=("failed",))
+    if not lines:
+        return None
+    body = lines[-1].body
+    hint = f"the daemon goes on trying; `mmd history {source_id}` shows how"
+    return of_code(body.get("exit_code"), f"{body['name']}: {body['error']}", hint)
 
 
 def _is_back(store: Store, held: Held) -> bool:

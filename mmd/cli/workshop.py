@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmd import config
 from mmd.cli.output import progress, progress_done
-from mmd.daemon import only_one
+from mmd.daemon import Taken, holder, only_one
 from mmd.effects import Effects
 from mmd.errors import Conflict, Denied, MmdError, NotFound, PartlyDone, Refused, Unreachable
 from mmd.escrow import derive_key
@@ -22,7 +22,7 @@ from mmd.reconcile import Reconciler, Report
 from mmd.sweep import Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from mmd.cli.app import App
     from mmd.isc import Isc
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 ANSWER_WITHIN = 120.0  # seconds in which a running daemon should have answered
 POLL = 0.2
-_BY_CODE = {kind.exit_code: kind for kind in (Refused, NotFound, Conflict, Denied, Unreachable, PartlyDone)}
+_KINDS = (Refused, NotFound, Conflict, Denied, Unreachable, PartlyDone)
+_BY_CODE: dict[object, type[MmdError]] = {kind.exit_code: kind for kind in _KINDS}
 
 
 def clock() -> datetime:
@@ -55,9 +56,13 @@ def reconciler(app: App, store: Store, isc: Isc) -> Reconciler:
 
 def rules(app: App) -> Rules:
     """Return what sources are judged by."""
+    return _rules(app, derive_key(config.client_secret(app.config).reveal()))
+
+
+def _rules(app: App, key: bytes) -> Rules:
     return Rules(
         grace=app.config.reconcile.zombie_grace,
-        key=derive_key(config.client_secret(app.config).reveal()),
+        key=key,
         pace=app.pace,
         interference=Interference(app.config.reconcile.on_interference),
     )
@@ -77,12 +82,16 @@ def sweeper(app: App, store: Store, isc: Isc) -> Sweeper:
 
 
 def terms(app: App) -> Terms:
-    """Return what a report needs of the configuration."""
+    """Return what a report needs of the configuration; without a secret nothing is read, nor judged."""
     tenant = app.config.tenant
+    try:
+        judged_by = rules(app)
+    except MmdError:
+        judged_by = _rules(app, b"")
     return Terms(
         tenant=tenant.name or tenant.base_url.partition("://")[2],
         zone=app.zone,
-        grace=app.config.reconcile.zombie_grace,
+        rules=judged_by,
     )
 
 
@@ -111,25 +120,46 @@ async def at_work(app: App, *, create: bool = False) -> AsyncIterator[tuple[Stor
             yield store, reconciler(app, store, isc), isc
 
 
-@contextlib.contextmanager
-def daemon_or_lock(app: App) -> Iterator[bool]:
-    """Yield True where a daemon runs on the database; else hold its lock and yield False."""
+@contextlib.asynccontextmanager
+async def daemon_or_lock(app: App, store: Store) -> AsyncIterator[bool]:
+    """Yield True where a daemon runs on the database; else hold its lock and yield False.
+
+    Another command that holds the lock is waited for.
+
+    Raises:
+        Taken: it does not come to its end.
+    """
+    deadline = asyncio.get_running_loop().time() + ANSWER_WITHIN
     with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(only_one(app.config.database.file))
-        except Conflict:
-            running = True
-        else:
-            running = False
+        while True:
+            try:
+                stack.enter_context(only_one(app.config.database.file))
+            except Taken as taken:
+                if _is_daemon(store, taken.holder):
+                    running = True
+                    break
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                progress(f"another mmd is at work ({taken.holder}) …")
+                await asyncio.sleep(POLL)
+            else:
+                running = False
+                break
+        progress_done()
         yield running
 
 
+def _is_daemon(store: Store, name: str) -> bool:
+    row = store.service.daemon()
+    return row is not None and row.stopped_at is None and holder(row.pid, row.host) == name
+
+
 async def passes(work: Reconciler) -> Report:
-    """Run a pass, and another look at what it did; return the first one's report."""
+    """Run a pass, and another look at what it did; return what came of both."""
     report = await one_pass(work)
     if any(outcome.action.verb in WRITES for outcome in report.outcomes):
         await asyncio.sleep(1)
-        await work.run()
+        report = report.followed_by(await one_pass(work))
     return report
 
 
@@ -178,6 +208,11 @@ async def ask_daemon(store: Store, kind: str, actor: str) -> Answer:
     )
 
 
+def of_code(code: object, message: str, hint: str) -> MmdError:
+    """Return the error that another process met, by its exit code."""
+    return _BY_CODE.get(code, MmdError)(message, hint=hint)
+
+
 def _read(answer: str, *, ok: bool) -> Answer:
     """Read the daemon's answer; an older mmd's is a sentence alone, and `ok` says how its pass went."""
     try:
@@ -187,5 +222,5 @@ def _read(answer: str, *, ok: bool) -> Answer:
         return Answer(daemon=answer, error=None if ok else MmdError(answer, hint=hint))
     code, error = said["exit_code"], None
     if code:
-        error = _BY_CODE.get(code, MmdError)(said["error"], hint=said["hint"])
+        error = of_code(code, said["error"], said["hint"])
     return Answer(actions=said["actions"], error=error, daemon=said["summary"])

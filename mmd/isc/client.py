@@ -151,7 +151,15 @@ class Isc:
     async def _page(
         self, params: Mapping[str, str], priority: Priority
     ) -> tuple[Sequence[Observation], int | None]:
-        document, reply = await self._read("sources", params=_page_params(params), priority=priority)
+        try:
+            document, reply = await self._read("sources", params=_page_params(params), priority=priority)
+        except Missing as error:  # not of a source: there is no list
+            raise TenantError(
+                error.message,
+                hint="ISC may not serve this path any more: check [tenant] api_version",
+                status=HTTPStatus.NOT_FOUND,
+                tracking_id=error.tracking_id,
+            ) from error
         return [door.observe(row) for row in door.rows(document)], door.total_count(reply.headers)
 
     async def source(self, source_id: str, *, priority: Priority) -> Observation:

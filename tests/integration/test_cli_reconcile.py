@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from desk import SECRET_VARIABLE, Desk, tenant
 from samples import BEFORE, seen
 
 from mmd.daemon import _answer, only_one
-from mmd.errors import Denied, MmdError, Unreachable
+from mmd.errors import Denied, MmdError, Unknown, Unreachable
 from mmd.plan import Action, Case, Verb
 from mmd.reconcile import Outcome, Report
 from mmd.simulator import Rule, Simulator, faults
@@ -49,12 +51,21 @@ def desk(
 @contextmanager
 def answering(desk: Desk, answer: str, *, pass_ok: bool = True) -> Iterator[None]:
     """A daemon that holds the lock and answers what it is asked, whichever version it is of."""
-    left = threading.Event()
+    left, started = threading.Event(), threading.Event()
 
     def serve() -> None:
         with Store.open(desk.database) as store:
-            row = DaemonRow(pid=1, host="here", version="0", started_at=NOON, pass_at=NOON, pass_ok=pass_ok)
-            store.service.started(row)
+            store.service.started(
+                DaemonRow(
+                    pid=os.getpid(),
+                    host=socket.gethostname(),
+                    version="0",
+                    started_at=NOON,
+                    pass_at=NOON,
+                    pass_ok=pass_ok,
+                )
+            )
+            started.set()
             while not left.wait(0.02):
                 for number, _ in store.service.asked():
                     store.service.answer(number, answer, now=NOON)
@@ -62,6 +73,7 @@ def answering(desk: Desk, answer: str, *, pass_ok: bool = True) -> Iterator[None
     with only_one(desk.database):
         thread = threading.Thread(target=serve)
         thread.start()
+        started.wait()
         try:
             yield
         finally:
@@ -213,6 +225,58 @@ def test_what_a_pass_did_not_wait_for_is_told_by_a_later_one() -> None:
     assert joined.underway == {"s2"}
     assert joined.verdict
     assert joined.verdict.exit_code == 7
+
+
+def test_a_pass_is_told_with_what_the_next_one_made_of_its_failures() -> None:
+    other = replace(outcome(Verb.ENTER).action, source_id="s2")
+    first = Report(at=NOON, outcomes=(outcome(Verb.ENTER, Unknown("502")), Outcome(action=other)))
+    assert first.verdict
+    assert first.verdict.exit_code == 7
+    assert first.followed_by(Report(at=NOON, outcomes=(outcome(Verb.WAIT),))).verdict
+    mended = first.followed_by(Report(at=NOON, outcomes=(outcome(Verb.ENTER),)))
+    assert mended.verdict is None
+    assert len(mended.actions) == 2
+    worse = Report(at=NOON, outcomes=(outcome(Verb.ENTER), Outcome(action=other, error=MmdError("no"))))
+    assert [item.action.source_id for item in first.followed_by(worse).failed] == ["s2"]
+
+
+def test_a_change_of_which_nothing_is_known_counts_as_unreachable() -> None:
+    report = Report(at=NOON, outcomes=(outcome(Verb.ENTER, Unknown("502")),))
+    assert report.verdict
+    assert report.verdict.exit_code == 6
+
+
+def test_a_failure_that_the_next_pass_mends_is_none(desk: Desk, simulator: Simulator) -> None:
+    desk.done("start", next(iter(simulator.tenant.sources)), "--for", "1h", "--reason", "r")
+    simulator.faults.append(Rule(faults.fail(502), "PATCH", "/sources/", nth=1))
+    (action,) = desk.done("reconcile", *JSON).json["actions"]
+    assert (action["verb"], action["error"]) == ("re-enter", None)
+
+
+def test_another_command_at_work_is_waited_for(desk: Desk, simulator: Simulator) -> None:
+    desk.done("start", next(iter(simulator.tenant.sources)), "--for", "1h", "--reason", "r")
+    locked, left = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with only_one(desk.database):
+            locked.set()
+            left.wait()
+
+    other = threading.Thread(target=work)
+    other.start()
+    locked.wait()
+    threading.Timer(0.5, left.set).start()
+    (action,) = desk.done("reconcile", *JSON).json["actions"]
+    assert action["verb"] == "enter"
+    other.join()
+
+
+def test_a_command_that_does_not_end_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmd.cli.workshop.ANSWER_WITHIN", 0.0)
+    with only_one(desk.database):
+        said = desk.mmd("reconcile")
+    assert said.code == 4
+    assert f"pid {os.getpid()} on " in said.error
 
 
 def test_progress_is_shown_to_a_person(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,10 +13,11 @@ import pytest
 from desk import SECRET_VARIABLE, Desk, tenant
 
 from mmd.cli.app import App
-from mmd.posture import Posture
-from mmd.simulator import Simulator
+from mmd.daemon import only_one
+from mmd.posture import Json, Posture
+from mmd.simulator import Rule, Simulator, faults
 from mmd.simulator.tenant import utc_now
-from mmd.store import Sighting
+from mmd.store import DaemonRow, Entry, Sighting
 
 JSON = ("-o", "json")
 START = ("--for", "2h", "--reason", "hotfix")
@@ -152,6 +156,45 @@ def test_a_time_is_promised_only_where_a_snapshot_or_an_escrow_is_of_it(desk: De
     assert "restore Workday now, to what it was?" in desk.mmd(*words).error
     hold(desk, "SAP ERP")
     assert "SAP ERP to what it was at 20" in desk.done("restore", "SAP ERP", "--dry-run").err
+
+
+# --- why it does not come back --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, 5), (502, 6), (400, 1)])
+def test_what_keeps_a_source_from_being_restored_is_said(
+    desk: Desk, sim: Simulator, status: int, code: int
+) -> None:
+    hold(desk, "Workday")
+    sim.faults.append(Rule(faults.fail(status), "PATCH", "/sources/"))
+    said = desk.mmd("restore", "Workday", "--yes")
+    assert said.code == code
+    assert f"({status}" in said.error
+
+
+def test_what_keeps_the_daemon_from_restoring_is_said_at_once(desk: Desk, sim: Simulator) -> None:
+    hold(desk, "Workday")
+    source_id = sim.tenant.id_of("Workday")
+    body: dict[str, Json] = {
+        "name": "Workday",
+        "verb": "restore",
+        "error": "ISC refused (403)",
+        "exit_code": 5,
+    }
+    with desk.open() as store, only_one(desk.database):
+        store.service.started(
+            DaemonRow(pid=os.getpid(), host=socket.gethostname(), version="0", started_at=utc_now())
+        )
+
+        def fails() -> None:
+            at = utc_now() + timedelta(seconds=1)
+            with desk.open() as other:
+                other.journal.write(Entry(at=at, kind="failed", actor="mmd", source_id=source_id, body=body))
+
+        threading.Timer(0.3, fails).start()
+        said = desk.mmd("restore", "Workday", "--yes")
+    assert (said.code, "Workday: ISC refused (403)" in said.error) == (5, True)
+    assert "mmd history" in said.err
 
 
 # --- adopt ----------------------------------------------------------------------------------------------

@@ -376,6 +376,8 @@ def test_a_token_that_ends_soon_is_a_warning(mmd: Cli, simulator: Simulator) -> 
     simulator.switches.pat_expires = datetime.now(tz=UTC) + timedelta(days=7)  # noqa: TID251 - as ISC would
     ran = mmd("doctor", "-o", "json")
     assert (ran.code, ran.checks["token expiry"]["status"]) == (0, "warning")
+    simulator.switches.pat_expires = datetime.now(tz=UTC) - timedelta(days=7)  # noqa: TID251 - as ISC would
+    assert " ended on " in mmd("doctor", "-o", "json").checks["token expiry"]["detail"]
 
 
 def test_doctor_warns_of_another_tenants_name(mmd: Cli, simulator: Simulator) -> None:

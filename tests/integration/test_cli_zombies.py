@@ -10,8 +10,8 @@ import pytest
 from desk import SECRET_VARIABLE, Desk, tenant
 
 from mmd.findings import Finding, Kind
-from mmd.posture import MARKER
-from mmd.simulator import Simulator
+from mmd.posture import ESCROW, MARKER
+from mmd.simulator import Rule, Simulator, faults
 from mmd.store import Store, create_file
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -92,3 +92,28 @@ def test_the_last_sweep_says_when_it_was(desk: Desk) -> None:
     with desk.open() as store:
         sweep(store, found(Kind.ORPHAN))
     assert desk.mmd("zombies", "--last").err.startswith("as of 2026-11-27 12:00:00Z (last sweep)\n")
+
+
+def test_a_damaged_escrow_is_not_to_be_believed(desk: Desk, sim: Simulator) -> None:
+    sim.edit.set_attribute(sim.tenant.id_of(SALESFORCE), ESCROW, value="{")
+    (row,) = desk.mmd("zombies", "-o", "json").json["zombies"]
+    assert row["next_step"].startswith("take mmd_escrow off")
+    said = desk.mmd("recover", "--yes", "--accept-unsigned")
+    assert said.code == 7
+    assert "accept-unsigned" not in said.err
+
+
+def test_a_tenant_without_a_list_of_sources_is_not_one_without_zombies(desk: Desk, sim: Simulator) -> None:
+    sim.faults.append(Rule(faults.fail(404, body=b'{"error":"No message available"}'), "GET", "/sources$"))
+    for words in (("zombies",), ("sources", "--live"), ("recover", "--yes")):
+        said = desk.mmd(*words)
+        assert said.code == 1, words
+        assert "api_version" in said.err
+
+
+def test_without_a_list_of_sources_a_pass_is_not_made(desk: Desk, sim: Simulator) -> None:
+    desk.done("start", "Workday", "--for", "1h", "--reason", "r")
+    desk.done("reconcile")
+    sim.faults.append(Rule(faults.fail(404), "GET", "/sources$"))
+    assert desk.mmd("plan").code == 1
+    assert desk.mmd("reconcile").code == 1

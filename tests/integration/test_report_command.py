@@ -207,6 +207,33 @@ def test_a_period_that_makes_no_sense_is_refused(office: Office, words: tuple[st
     assert said.out == ""
 
 
+def test_what_no_sweep_has_found_yet_is_found_by_the_report(office: Office) -> None:
+    office.mark("Workday", True)
+    office.simulator.forum_enable(office.simulator.tenant.id_of("SAP ERP"))
+    document = json.loads(office.done("report", "--format", "json").out)
+    assert {item["source_name"]: item["kind"] for item in document["findings"]} == {
+        "Workday": "orphan",
+        "SAP ERP": "foreign",
+    }
+    assert {row["SourceName"]: row["Finding"] for row in office.csv()} == {
+        "Workday": "orphan",
+        "SAP ERP": "foreign",
+    }
+    assert "Nothing was found wrong" not in office.done("report", "--format", "html").out
+
+
+def test_what_was_released_while_the_tenant_was_listed_is_no_finding(office: Office) -> None:
+    office.done("start", "SAP ERP", "--for", "1h", "--reason", "patches", "--yes")
+    office.done("reconcile")
+    attributes = office.simulator.tenant.sources[office.simulator.tenant.id_of("SAP ERP")][
+        "connectorAttributes"
+    ]
+    marked = dict(attributes)
+    office.done("restore", "SAP ERP", "--yes")
+    office.simulator.tenant.sources[office.simulator.tenant.id_of("SAP ERP")]["connectorAttributes"] = marked
+    assert json.loads(office.done("report", "--format", "json").out)["findings"] == []
+
+
 # --- INCOMPLETE -------------------------------------------------------------------------------------------
 
 

@@ -16,11 +16,13 @@ import pytest
 from desk import tenant
 
 from mmd.errors import MmdError, Refused
+from mmd.findings import Rules
 from mmd.isc import Isc, Tenant
 from mmd.publish import KEEP, RETRY, Publisher, Terms, forget, make_folder, publish_periodically, save
 from mmd.simulator import Rule, Simulator, faults
 from mmd.store import Entry, Store
 
+RULES = Rules(grace=timedelta(minutes=2), key=b"key")
 MORNING = datetime(2026, 11, 23, 6, tzinfo=UTC)
 DAY = timedelta(days=1)
 
@@ -147,7 +149,7 @@ def press(tmp_path: Path) -> Iterator[Press]:
     with tenant() as simulator, Store.open(tmp_path / "mmd.db", create=True) as store:
         store.journal.write(Entry(at=MORNING - 2 * DAY, kind="window.added", actor="ada"))
         press = Press(simulator, store, tmp_path / "reports", None)  # type: ignore[arg-type] # made below
-        terms = Terms(tenant="acme", zone="UTC", grace=timedelta(minutes=2))
+        terms = Terms(tenant="acme", zone="UTC", rules=RULES)
         press.publisher = Publisher(
             store=store,
             isc=press.isc(),

@@ -97,6 +97,15 @@ def test_each_shell_has_its_script(shell: str, capsys: pytest.CaptureFixture[str
     assert f"{VARIABLE}={shell}_complete" in _script(shell, capsys)
 
 
+def test_a_mistake_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["completion"])
+    assert left.value.code == 2
+    message, hint = capsys.readouterr().err.splitlines()
+    assert message.endswith("Choose from: bash, zsh, fish")
+    assert hint.startswith("hint: ")
+
+
 def test_bash_takes_the_script_and_completes_with_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
