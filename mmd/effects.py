@@ -25,7 +25,18 @@ from mmd.errors import Conflict, Garbled, MmdError, Rejected
 from mmd.escrow import Trust, fields_to_json, seal, unseal
 from mmd.isc import Priority
 from mmd.plan import Held, enforced, interfered, is_newer
-from mmd.posture import TOUCHED_KEYS, Observation, Snapshot, canonical, drift, foreign_edits, merge, remaining
+from mmd.posture import (
+    ESCROW,
+    MARKER,
+    TOUCHED_KEYS,
+    Observation,
+    Snapshot,
+    canonical,
+    drift,
+    foreign_edits,
+    merge,
+    remaining,
+)
 from mmd.store import Entry, Unwritable
 
 if TYPE_CHECKING:
@@ -206,12 +217,17 @@ class Effects:
             self._restored(held, goal, action.reason)
 
     async def _let_go(self, held: Held, goal: Fields, operations: Sequence[Operation]) -> None:
-        """Take mmd's own keys off, and see them gone: a source that keeps them is still in maintenance."""
+        """Take mmd's own keys off, and see them gone: a source that keeps them is still in maintenance.
+
+        What was there before counts by what it means, as in `_undo`.
+        """
         snapshot = held.snapshot
         seen = await self._patch(held, "own keys off", operations, Priority.RESTORE)
-        if seen is None or not seen.complete or clear(seen, goal):
+        if seen is None or seen.attributes is None or clear(seen, goal):
             seen = await self._isc.source(snapshot.source_id, priority=Priority.RESTORE)
-        _check_back(snapshot, [operation.path for operation in clear(seen, goal)])
+        if seen.attributes is None:
+            raise Garbled(f"{seen.name} came without connectorAttributes")
+        _check_back(snapshot, [MARKER] * seen.marked + [ESCROW] * (seen.escrow is not None))
 
     def _decided(self, held: Held, live: Observation) -> Held:
         """Put on file what others changed, before anything goes back: half-way back it could be mistaken."""

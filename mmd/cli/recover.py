@@ -123,12 +123,19 @@ async def search(
                 found.doubts.append(doubt)
                 continue
             if _owner(store, owners, item) != seen.source_id:
-                found.doubts.append(Conflict(f"the escrow on {seen.name} has the id of another source's"))
+                found.doubts.append(_copied(seen.name))
             elif _is_news(store, item):
                 found.new.append(item)
             else:
                 found.known += 1
     return found
+
+
+def _copied(name: str) -> Conflict:
+    return Conflict(
+        f"the escrow on {name} has the id of another source's",
+        hint="a copy of somebody's making: take mmd_escrow off where it does not belong",
+    )
 
 
 def _owner(store: Store, owners: dict[str, str], item: Remembered) -> str:

@@ -139,6 +139,7 @@ async def daemon_or_lock(app: App, store: Store) -> AsyncIterator[bool]:
                     running = True
                     break
                 if asyncio.get_running_loop().time() > deadline:
+                    progress_done()
                     raise
                 progress(f"another mmd is at work ({taken.holder}) …")
                 await asyncio.sleep(POLL)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import pytest
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from mmd import aftermath, amend, changes, effects, escrow, plan, posture, reconcile
 from mmd.cli import recover
 from mmd.effects import Effects, Look
-from mmd.errors import Garbled, Missing, MmdError, Unknown
+from mmd.errors import Garbled, Missing, Unknown
 from mmd.escrow import Escrow, Trust, seal, unseal
 from mmd.isc import Priority
 from mmd.plan import Action, Case, Held, Verb
@@ -472,14 +472,7 @@ def prepared_means_untouched(patch: Patch) -> None:
 
 @mutant("crashes in restore")
 def a_restoration_that_failed_is_given_up(patch: Patch) -> None:
-    failed = Reconciler._failed
-
-    def give_up(self: Reconciler, action: Action, error: MmdError) -> None:
-        failed(self, action, error)
-        if action.verb is Verb.RESTORE:
-            self._trouble[action.source_id].until = self._now() + timedelta(days=365)
-
-    patch.setattr(Reconciler, "_failed", give_up)
+    patch.setattr(reconcile.Trouble, "is_waiting", lambda *_: True)
 
 
 @mutant("late requests")
