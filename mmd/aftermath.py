@@ -56,20 +56,21 @@ def left_behind(seen: Observation, last: Held) -> bool:
 
 def is_amiss(seen: Observation, last: Held) -> bool:
     """Whether a released source, read whole, lacks a schedule or is marked."""
-    return seen.marked or bool(_gone(seen, last))
+    return seen.marked or bool(gone(seen, last))
 
 
 def done_late(
     seen: Observation, last: Held, lines: Sequence[Line], *, released_at: datetime, now: datetime
 ) -> bool:
     """Whether what is amiss may be mmd's own doing; `lines` are those of the entry, oldest first."""
-    gone = _gone(seen, last)
-    requests = [f"DELETE schedule {kind}" for kind in gone] + ["PATCH treatment"] * seen.marked
+    kinds = gone(seen, last)
+    requests = [f"DELETE schedule {kind}" for kind in kinds] + ["PATCH treatment"] * seen.marked
     late = any(is_late(lines, request, released_at, now) for request in requests)
-    return late or any(is_owed(lines, kind) for kind in gone)
+    return late or any(is_owed(lines, kind) for kind in kinds)
 
 
-def _gone(seen: Observation, last: Held) -> list[str]:
+def gone(seen: Observation, last: Held) -> list[str]:
+    """Name the schedules that a released source should have, and has not."""
     return [kind for kind in last.snapshot.after.schedules if kind not in (seen.schedules or {})]
 
 

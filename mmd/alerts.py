@@ -61,7 +61,7 @@ _PHRASES: Final[Mapping[Kind, str]] = {
     Kind.FAILED: "failing",
     Kind.REFUSED: "refused by ISC",
     Kind.LATE: "not in maintenance in time",
-    Kind.MISSED: "never in maintenance in its window",
+    Kind.MISSED: "its window was missed",
     Kind.UNSEEN: "in maintenance, and not shown by ISC",
     Kind.UNREACHABLE: "unreachable",
     Kind.CREDENTIALS: "credentials refused",
@@ -195,7 +195,7 @@ def triage(
 
 
 def _as_missed(alert: Alert) -> Alert:
-    step = "if work was done in the window, it was done on a source that ran as usual"
+    step = "work that was done in the window was done on a source that was not wholly in maintenance"
     return replace(alert, condition=replace(alert.condition, kind=Kind.MISSED, next_step=step))
 
 
@@ -269,7 +269,7 @@ def late(
             kind=Kind.LATE,
             source_id=source_id,
             subject=_name(window, source_id),
-            detail=f"window {window.id} opened at {_utc(item.opens_at)}, and it is not in maintenance yet",
+            detail=f"window {window.id} opened at {_utc(item.opens_at)}, and it was not verified since",
             next_step=f"the daemon goes on trying; `mmd status {source_id}` says what is in the way",
         )
         for source_id, pairs in missing.items()

@@ -70,25 +70,27 @@ def _offset() -> float:
     return time.time() - time.monotonic()  # noqa: TID251 - comparing clocks is the point
 
 
+COMMAND: Final = ", a command"  # ends the lock's text where it is not the daemon that holds it
+
+
 class Taken(Conflict):
     """Another process holds the lock of the database; `holder` says which."""
 
     def __init__(self, holder: str) -> None:
         super().__init__(
             f"mmd is already running on this database ({holder or 'another process'})",
-            hint="one daemon per database; `mmd status` shows what it does",
+            hint="wait for its end"
+            if holder.endswith(COMMAND)
+            else "one daemon per database; `mmd status` shows what it does",
         )
         self.holder = holder
 
 
-def holder(pid: int, host: str) -> str:
-    """Return how a process is named in the lock that it holds."""
-    return f"pid {pid} on {host}"
-
-
 @contextlib.contextmanager
-def only_one(database: Path) -> Iterator[None]:
+def only_one(database: Path, role: str = "") -> Iterator[None]:
     """Keep a second mmd from working on the same database; the kernel frees the lock on any death.
+
+    `role` is what to write behind the process's number: COMMAND, or nothing for the daemon.
 
     Raises:
         Taken: another process holds it.
@@ -108,7 +110,7 @@ def only_one(database: Path) -> Iterator[None]:
         except BlockingIOError:
             raise Taken(file.read().strip()) from None
         file.truncate(0)
-        file.write(holder(os.getpid(), socket.gethostname()))
+        file.write(f"pid {os.getpid()} on {socket.gethostname()}{role}")
         file.flush()
         yield
 

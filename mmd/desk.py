@@ -40,7 +40,7 @@ from mmd.errors import Denied, MmdError, TenantError
 from mmd.notify import ping
 from mmd.plan import WRITES
 from mmd.store.alerts import Change
-from mmd.windows import open_at
+from mmd.windows import open_at, open_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -166,19 +166,20 @@ class AlertDesk:
         refusals = store.alerts.refusals({window.id for window in windows})
         wrong = [
             *found_wrong(findings.values()),
-            *late(wanted, held, explained=findings, grace=self._settings.grace, now=now),
+            *late(wanted, held, explained={*findings, *damaged}, grace=self._settings.grace, now=now),
             *refused(refusals, windows, now),
             *ending(self._token_ends, windows, now),
         ]
         entered = {source_id for source_id, item in held.items() if item.entered_at is not None}
-        open_now = {
-            late_cause(window, item, source_id)
-            for source_id, pairs in wanted.items()
-            for window, item in pairs
+        running = {
+            late_cause(window, item, source.id)
+            for window in windows
+            for item in open_now(window, now)
+            for source in window.sources
         }
 
         def kept_out(condition: Condition) -> bool:
-            return condition.cause not in open_now and condition.source_id not in entered
+            return condition.cause not in running and condition.source_id not in entered
 
         return _Known(windows, wrong, frozenset({*wanted, *held, *damaged}), kept_out)
 
@@ -239,7 +240,27 @@ class AlertDesk:
     def _events(self, entries: Sequence[Entry]) -> list[Event]:
         named = {entry.window_id for entry in entries if entry.window_id}
         windows = {window_id: self._store.plans.get(window_id) for window_id in named}
-        return [_event(entry, windows.get(entry.window_id or "")) for entry in entries]
+        told = ((entry, windows.get(entry.window_id or "")) for entry in entries)
+        return [
+            _event(entry, window)
+            for entry, window in told
+            if entry.kind != "occurrence.missed" or self._is_news(entry, window)
+        ]
+
+    def _is_news(self, missed: Entry, window: Window | None) -> bool:
+        """Whether a window that passed unseen left a source out, and nobody was told that it was late."""
+        if self._store.alerts.was_open(f"late:{missed.window_id}:{missed.body['key']}:"):
+            return False
+        closes_at = datetime.fromisoformat(str(missed.body["closes_at"]))
+        sources = window.sources if window else ()
+        return not sources or not all(self._was_held(source.id, closes_at) for source in sources)
+
+    def _was_held(self, source_id: str, at: datetime) -> bool:
+        """Whether a source was in maintenance at an instant, by mmd, for whatever window."""
+        return any(
+            held.entered_at is not None and held.entered_at <= at <= (held.restored_at or at)
+            for held, _ in self._store.holds.history(source_id)
+        )
 
     def _new(self, near: Sequence[Announcement]) -> list[Announcement]:
         """Leave out what was announced before."""
@@ -264,8 +285,12 @@ def _wrong(report: Report) -> list[Condition]:
 
 def _is_unseen(outcome: Outcome) -> bool:
     """Whether a source that mmd holds was not shown by an ISC that answers."""
-    case = outcome.action.case
-    return outcome.error is None and case.held is not None and case.observed is None
+    return outcome.error is None and outcome.action.case.held is not None and not _is_shown(outcome)
+
+
+def _is_shown(outcome: Outcome) -> bool:
+    observed = outcome.action.case.observed
+    return observed is not None and observed.complete
 
 
 def _unseen(action: Action) -> Condition:
@@ -282,9 +307,7 @@ def _unseen(action: Action) -> Condition:
 
 def _went_well(outcome: Outcome) -> bool:
     """Whether an outcome shows that the source is in order: something was done, or it was seen."""
-    return outcome.error is None and (
-        outcome.action.verb in WRITES or outcome.action.case.observed is not None
-    )
+    return outcome.error is None and (outcome.action.verb in WRITES or _is_shown(outcome))
 
 
 def _failing(outcome: Outcome) -> Condition:
@@ -350,7 +373,8 @@ def _event(entry: Entry, window: Window | None) -> Event:
             datetime.fromisoformat(str(entry.body[it])) for it in ("opens_at", "closes_at")
         )
         times = f"{opens_at:%Y-%m-%d %H:%M}Z to {closes_at:%Y-%m-%d %H:%M}Z"
-        return Event(kind=kind, subject=names, detail=f"{times} passed while mmd was not running ({plan})")
+        unseen = "nothing on file says that mmd was at work: it did not run, or this is an older database"
+        return Event(kind=kind, subject=names, detail=f"{times}, {unseen} ({plan})")
     now_open = open_at(window, entry.at) if window else None
     if kind is Kind.OPENED:
         detail = f"until {now_open.closes_at:%Y-%m-%d %H:%M}Z" if now_open else "verified"
@@ -442,7 +466,7 @@ class Courier:
         """
         now = self._now()
         # Passes come a little early or late; a beat must not be left out for that.
-        is_early = self._beat_at is not None and now - self._beat_at < self._interval * 0.9
+        is_early = self._beat_at is not None and abs(now - self._beat_at) < self._interval * 0.9
         if not self._heartbeat_url or is_early or (self._ping is not None and not self._ping.done()):
             return
         _, since = self._store.alerts.waiting()

@@ -27,10 +27,11 @@ from mmd.isc import Priority
 from mmd.plan import Held, enforced, interfered, is_newer
 from mmd.posture import (
     ESCROW,
-    MARKER,
+    OWN_KEYS,
     TOUCHED_KEYS,
     Observation,
     Snapshot,
+    alike,
     canonical,
     drift,
     foreign_edits,
@@ -227,7 +228,9 @@ class Effects:
             seen = await self._isc.source(snapshot.source_id, priority=Priority.RESTORE)
         if seen.attributes is None:
             raise Garbled(f"{seen.name} came without connectorAttributes")
-        _check_back(snapshot, [MARKER] * seen.marked + [ESCROW] * (seen.escrow is not None))
+        own, right = seen.attributes, goal.attributes
+        left = [key for key in OWN_KEYS if not alike(own.get(key), right.get(key))]
+        _check_back(snapshot, [*left, *([] if seen.escrow is None else [ESCROW])])
 
     def _decided(self, held: Held, live: Observation) -> Held:
         """Put on file what others changed, before anything goes back: half-way back it could be mistaken."""

@@ -142,8 +142,9 @@ def _not_swept_yet(store: Store, said: Listing, rules: Rules, now: datetime) -> 
 
     What was released lately may have been listed before that.
     """
-    held, known = store.holds.held(), store.findings.open()
-    free = [seen for seen in said.suspects if seen.source_id not in held and seen.source_id not in known]
+    held, damaged = store.holds.open()
+    known = {*held, *damaged, *store.findings.open()}
+    free = [seen for seen in said.suspects if seen.source_id not in known]
     recent = store.holds.last_released([seen.source_id for seen in free], now - RECENT)
     cases = (Case(source_id=seen.source_id, source_name=seen.name, observed=seen) for seen in free)
     judged = (judge(case, rules, now) for case in cases if case.source_id not in recent)

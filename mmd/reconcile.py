@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from mmd.aftermath import KINDS, done_late, is_amiss, left_behind
+from mmd.aftermath import KINDS, LATE, done_late, gone, is_amiss, left_behind
 from mmd.amend import still_wanted
 from mmd.errors import (
     Denied,
@@ -32,12 +32,12 @@ from mmd.findings import Finding, Rules, judge
 from mmd.isc import RANK, Priority
 from mmd.plan import WRITES, Action, Case, Held, Verb, decide, in_order, is_newer, latest
 from mmd.posture import Posture
-from mmd.store import Entry, Sighting
+from mmd.store import BadSnapshot, Entry, Sighting
 from mmd.views import action_view
 from mmd.windows import begun, next_boundary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from mmd.effects import Effects
     from mmd.isc import Isc
@@ -94,11 +94,10 @@ class Report:
             if it.error or it.action.verb in WRITES
         }
         keys = [(it.action.source_id, it.action.verb is Verb.RESTORE) for it in self.outcomes]
-        mended = [
-            tried.get(key, it) if key in failed else it for key, it in zip(keys, self.outcomes, strict=True)
-        ]
-        new = [it for key, it in tried.items() if it.error and key not in failed]
-        return replace(self, outcomes=(*mended, *new), error=self.error or later.error)
+        now = {key: it for key, it in tried.items() if key in failed or it.error}
+        known = [now.get(key, it) for key, it in zip(keys, self.outcomes, strict=True)]
+        new = [it for key, it in now.items() if key not in keys]
+        return replace(self, outcomes=(*known, *new), error=later.error)
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
@@ -134,7 +133,8 @@ class Report:
             )
         first = self.failed[0].error
         kind = type(first) if isinstance(first, Denied | Unreachable | Unknown) else MmdError
-        return kind(names, hint="the next pass tries again")
+        hint = first.hint if first and len(self.failed) == 1 else ""
+        return kind(names, hint=hint or "the next pass tries again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +269,8 @@ class Reconciler:
         """Return an outcome for each source over which mmd stumbled before anything was done."""
         known = {case.source_id: replace(case, observed=None) for case in cases}
         return tuple(
-            _failure(known.get(name, Case(source_id=name, source_name=name)), error)
-            for name, error in self._stumbled.items()
+            _failure(known.get(source_id, _unknown(source_id, error)), error)
+            for source_id, error in self._stumbled.items()
         )
 
     # -- gather
@@ -290,19 +290,19 @@ class Reconciler:
         open_now = still_wanted(windows, exemptions, now, self._rules.pace.ahead)
         held, damaged = self._store.holds.open()
         self._stumbled |= damaged
-        watch = {name: pair for name, pair in self._store.holds.to_watch(now).items() if name not in held}
+        watch = self._to_watch(open_now, {*held, *damaged}, now)
         apart = {*self._busy, *damaged}
         open_now = {name: pairs for name, pairs in open_now.items() if name not in apart}
         held = {name: item for name, item in held.items() if name not in apart}
-        watch = {name: pair for name, pair in watch.items() if name not in damaged}
         observed, error = await self._observe({*open_now, *held, *watch})
         turn = [name for name in held if name in open_now and name in observed]
         looked_at = [*self._turns.next(turn, now, self._sweep), *(name for name in watch if name in observed)]
         observed = await self._with_schedules(observed, looked_at, now)
-        if record and error is None:
-            for name, pair in watch.items():
+        if record:
+            for name in watch if error is None else watch.keys() & observed.keys():
                 with self._apart(name):
-                    held |= self._rewatch({name: pair}, observed, now)
+                    held |= self._rewatch(name, watch[name], observed.get(name), now)
+        if record and error is None:
             for name, seen in observed.items():
                 with self._apart(name):
                     held |= self._recalled({name: seen}, held)
@@ -321,6 +321,18 @@ class Reconciler:
             for source_id in sorted({*open_now, *held})
         ]
         return Gathered(tuple(windows), tuple(cases), error)
+
+    def _to_watch(
+        self, wanted: Collection[str], held: Collection[str], now: datetime
+    ) -> dict[str, list[tuple[Held, datetime]]]:
+        """Return the released snapshots to be looked at, by source.
+
+        Also those of a source that is to be entered again soon after its release: what a late request took
+        from it would be missing in the next snapshot.
+        """
+        free = [name for name in wanted if name not in held]
+        found = self._store.holds.to_watch(now, wanted=free, since=now - LATE)
+        return {name: items for name, items in found.items() if name not in held}
 
     def _claimed_since(self, now: datetime) -> datetime:
         """Return since when occurrences are to be claimed; a command takes a while to plan one for "now"."""
@@ -385,18 +397,20 @@ class Reconciler:
         """Ask for each source by itself where the shared page is at fault: one may spoil it for all.
 
         A few at a time, and no more when none of these has an answer, for then it is not the page. The error
-        stays unless all have one: from what was not seen nothing follows.
+        stays unless all have one: from what was not seen nothing follows. Where ISC has no list, that it has
+        none of the sources either is no answer.
         """
         seen: dict[str, Observation] = {}
         unanswered = 0
+        has_no_list = isinstance(error, TenantError) and error.status == HTTPStatus.NOT_FOUND
         while source_ids and is_of_the_page(error):
             some, source_ids = source_ids[:TRIED], source_ids[TRIED:]
             found, silent = await self._one_by_one(some)
             seen |= found
             unanswered += silent
-            if silent == len(some):
+            if silent == len(some) or (has_no_list and not found):
                 break
-        return seen, error if unanswered or source_ids else None
+        return seen, error if unanswered or source_ids or (has_no_list and not seen) else None
 
     async def _one_by_one(self, source_ids: list[str]) -> tuple[dict[str, Observation], int]:
         """Ask for single sources; one that ISC does not have, or not wholly, stays unknown.
@@ -440,24 +454,42 @@ class Reconciler:
 
     def _rewatch(
         self,
-        watch: Mapping[str, tuple[Held, datetime]],
-        observed: Mapping[str, Observation],
+        source_id: str,
+        released: Sequence[tuple[Held, datetime]],
+        seen: Observation | None,
         now: datetime,
     ) -> dict[str, Held]:
-        """Hold a released source again when mmd's own values are on it after all (docs/reliability.md F1)."""
-        again: dict[str, Held] = {}
-        for source_id, (last, released_at) in watch.items():
-            seen = observed.get(source_id)
-            whole = seen if seen and seen.complete and seen.schedules is not None else None
-            if whole and (left_behind(whole, last) or self._done_late(whole, last, released_at, now)):
-                reason: dict[str, Json] = {"reason": "mmd's own values are on a source that was restored"}
-                with self._noting():
-                    self._store.holds.reopen(last.snapshot.id, self._entry("reopened", last, reason))
-                again[source_id] = replace(last, restored_at=None, verified=False)
-            else:  # one that ISC does not show has its turn as well, or it would be asked for in every pass
-                with self._noting():
-                    self._store.holds.watched(last.snapshot.id, released_at, now)
-        return again
+        """Hold a released source again when mmd's own values are on it after all (docs/reliability.md F1).
+
+        `released` are its snapshots, oldest first.
+        """
+        whole = seen if seen and seen.complete and seen.schedules is not None else None
+        item = self._left_by(whole, released, now) if whole else None
+        if item is not None:
+            reason: dict[str, Json] = {"reason": "mmd's own values are on a source that was restored"}
+            with self._noting():
+                self._store.holds.reopen(item.snapshot.id, self._entry("reopened", item, reason))
+            return {source_id: replace(item, restored_at=None, verified=False)}
+        for last, released_at in released:
+            # One that ISC does not show has its turn as well, or it would be asked for in every pass.
+            with self._noting():
+                self._store.holds.watched(last.snapshot.id, released_at, now)
+        return {}
+
+    def _left_by(
+        self, seen: Observation, released: Sequence[tuple[Held, datetime]], now: datetime
+    ) -> Held | None:
+        """Return the snapshot to go back to, if mmd's own values are on a released source.
+
+        The newest, whichever entry's late request it was: the older ones know nothing of what people have
+        changed since. Only a schedule that was taken before the newest was made is in an older one alone.
+        """
+        *older, (newest, released_at) = released
+        if left_behind(seen, newest) or self._done_late(seen, newest, released_at, now):
+            return newest
+        late = next((item for item, at in reversed(older) if self._done_late(seen, item, at, now)), None)
+        is_known = late is None or newest.snapshot.after.schedules.keys() >= {*gone(seen, late)}
+        return newest if late and (seen.marked or is_known) else late
 
     def _done_late(self, seen: Observation, last: Held, released_at: datetime, now: datetime) -> bool:
         """Whether what is amiss may come of a request of mmd's own that was carried out after the release."""
@@ -693,19 +725,20 @@ def _failure(case: Case, error: MmdError) -> Outcome:
     return Outcome(action=action, error=error)
 
 
+def _unknown(source_id: str, error: MmdError) -> Case:
+    """Return the case of a source of which nothing is known but its name, if that."""
+    name = error.source_name if isinstance(error, BadSnapshot) else source_id
+    return Case(source_id=source_id, source_name=name)
+
+
 def is_of_the_page(error: MmdError) -> bool:
     """Whether single sources may be readable although the page that has them all is not.
 
-    Not where ISC cannot be reached at all, asks for patience, does not know who is asking, or has no list.
+    Not where ISC cannot be reached at all, asks for patience, or does not know who is asking.
     """
     if not isinstance(error, TenantError):
         return False
-    whole = {
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.NOT_FOUND,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    }
+    whole = {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
     return isinstance(error, Garbled) or (error.status is not None and error.status not in whole)
 
 

@@ -19,7 +19,7 @@ from mmd.escrow import unseal
 from mmd.findings import ZOMBIES, Finding, Rules, judge, suspicious
 from mmd.isc import Priority
 from mmd.plan import Case
-from mmd.store import Entry, Sighting
+from mmd.store import Damaged, Entry, Sighting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -126,13 +126,21 @@ class Sweeper:
     async def _overlooked(self, tally: _Tally) -> list[Observation]:
         """Return the sources with an open finding that were on no page, and are there all the same.
 
-        When a source is deleted while its tenant is read, those behind it move up, and one is on no page.
+        When a source is deleted while its tenant is read, those behind it move up, and one is on no page. One
+        that ISC cannot show by itself keeps its finding.
         """
-        missing = [name for name in self._store.findings.open() if name not in tally.ids][:CONFIRMED]
+        missing = [name for name in self._store.findings.open() if name not in tally.ids]
+        tally.partly |= {*missing[CONFIRMED:]}
         found = []
-        for name in missing:
-            with suppress(Missing):
+        for name in missing[:CONFIRMED]:
+            try:
                 found.append(await self._isc.source(name, priority=Priority.SWEEP))
+            except Missing:
+                continue
+            except TenantError as error:
+                if error.status is None and not isinstance(error, Garbled):
+                    raise
+                tally.partly.add(name)
         return found
 
     async def _parts(self, page: Sequence[Observation], tally: _Tally, *, record: bool) -> list[Finding]:
@@ -150,8 +158,10 @@ class Sweeper:
 
     async def _page(self, page: Sequence[Observation], tally: _Tally, *, record: bool) -> list[Finding]:
         now = self._now()
-        held, open_now = self._store.holds.held(), self._wanted(now)
-        cases = await self._confirmed([_case(observed, held, open_now) for observed in page])
+        (held, damaged), open_now = self._store.holds.open(), self._wanted(now)
+        tally.partly |= damaged.keys()  # the passes tell of these
+        whole = [_case(observed, held, open_now) for observed in page if observed.source_id not in damaged]
+        cases = await self._confirmed(whole)
         tally.note(cases)
         judged = [judge(case, self._rules, now) for case in cases if _is_to_judge(case)]
         found = [finding for finding in judged if finding]
@@ -196,7 +206,7 @@ class Sweeper:
         open_now = self._wanted(now)
         missing = [
             Case(source_id=source_id, source_name=held.snapshot.source_name, held=held)
-            for source_id, held in self._store.holds.held().items()
+            for source_id, held in self._store.holds.open()[0].items()
             if source_id not in known and source_id not in open_now
         ]
         found = [judge(case, self._rules, now) for case in missing]
@@ -219,7 +229,9 @@ class Sweeper:
         if observed is None or observed.escrow is None:
             return False
         _, escrow = unseal(observed.escrow, source_id=finding.source_id, key=self._rules.key)
-        own = self._store.holds.find(escrow.snapshot.id) if escrow else None
+        own = None
+        with suppress(Damaged):
+            own = self._store.holds.find(escrow.snapshot.id) if escrow else None
         if own is None or own.text != observed.escrow:
             return False
         entry = Entry(
@@ -237,7 +249,7 @@ class Sweeper:
         self, started: datetime, found: Sequence[Finding], tally: _Tally, *, complete: bool
     ) -> None:
         now = self._now()
-        held, known = self._store.holds.held(), self._store.findings.open().values()
+        held, known = self._store.holds.open()[0], self._store.findings.open().values()
         # Drift inside a window is for the passes to judge, and what ISC showed in part is not gone.
         drift = [item for item in known if item.kind not in ZOMBIES and item.source_id in held]
         kept = [*drift, *(item for item in known if item.source_id in tally.partly)]

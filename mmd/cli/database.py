@@ -28,7 +28,7 @@ def db() -> None:
 @click.pass_obj
 def upgrade(app: App, *, yes: bool, dry_run: bool) -> None:
     """Bring an older database up to date, after backing it up beside itself."""
-    from mmd.daemon import only_one  # noqa: PLC0415 - the lock is the daemon's
+    from mmd.daemon import COMMAND, only_one  # noqa: PLC0415 - the lock is the daemon's
     from mmd.store import (  # noqa: PLC0415 - SQLAlchemy takes a quarter of a second
         HEAD,
         refuse_newer,
@@ -46,7 +46,7 @@ def upgrade(app: App, *, yes: bool, dry_run: bool) -> None:
     if dry_run:
         say(f"{path} would be backed up and brought from schema {revision} to {HEAD}")
         return
-    with only_one(path):
+    with only_one(path, COMMAND):
         saved = upgrade_file(path)
     say(f"{path} is up to date (schema {revision_of(path)}); the old one is kept as {saved}")
 

@@ -94,7 +94,7 @@ async def _recovered(app: App, *, accept_unsigned: bool, yes: bool, dry_run: boo
         if dry_run or not found.new:
             return found
         app.confirm(f"put {len(found.new)} sources on file, and restore what is overdue?", yes=yes)
-        async with daemon_or_lock(app, store) as running:
+        async with daemon_or_lock(app) as running:
             put_on_file(store, found.new, now=app.now, actor=app.actor)
             if not running:
                 report = await passes(work)

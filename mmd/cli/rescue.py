@@ -217,7 +217,7 @@ def take(store: Store, known: Remembered, *, now: datetime, actor: str) -> Held:
 async def _bring_back(app: App, store: Store, work: Reconciler, held: Held) -> None:
     from mmd.cli.workshop import daemon_or_lock  # noqa: PLC0415 - as above
 
-    async with daemon_or_lock(app, store) as running:
+    async with daemon_or_lock(app) as running:
         _exempt(app, store, held)
         if running:
             await _wait_for_daemon(store, held, app.clock())
@@ -277,13 +277,19 @@ async def _wait_for_daemon(store: Store, held: Held, since: datetime) -> None:
             late = asyncio.get_running_loop().time() > deadline
             failure = _last_failure(store, held, since)
             if late or isinstance(failure, Denied):
-                raise failure or Conflict(
-                    "the running daemon has not restored it yet", hint="its log says what it does"
-                )
+                raise failure or _not_yet(store)
             progress(f"the daemon restores {held.snapshot.source_name}")
             await asyncio.sleep(0.2)
     finally:
         progress_done()
+
+
+def _not_yet(store: Store) -> MmdError:
+    row = store.service.daemon()
+    trouble = f": {row.pass_note}" if row and not row.pass_ok and row.pass_note else ""
+    return Conflict(
+        f"the running daemon has not restored it yet{trouble}", hint="it goes on trying; its log says more"
+    )
 
 
 def _last_failure(store: Store, held: Held, since: datetime) -> MmdError | None:

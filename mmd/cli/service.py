@@ -185,7 +185,7 @@ def _verdict(app: App, answer: Answer) -> MmdError | None:
 async def _reconciled(app: App) -> Answer:
     from mmd.cli.workshop import Answer, ask_daemon, at_work, daemon_or_lock, passes  # noqa: PLC0415 - as above
 
-    async with at_work(app, create=True) as (store, work, _), daemon_or_lock(app, store) as running:
+    async with at_work(app, create=True) as (store, work, _), daemon_or_lock(app) as running:
         if running:
             return await ask_daemon(store, "pass", app.actor)
         report = await passes(work)

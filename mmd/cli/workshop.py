@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmd import config
 from mmd.cli.output import progress, progress_done
-from mmd.daemon import Taken, holder, only_one
+from mmd.daemon import COMMAND, Taken, only_one
 from mmd.effects import Effects
 from mmd.errors import Conflict, Denied, MmdError, NotFound, PartlyDone, Refused, Unreachable
 from mmd.escrow import derive_key
@@ -121,7 +121,7 @@ async def at_work(app: App, *, create: bool = False) -> AsyncIterator[tuple[Stor
 
 
 @contextlib.asynccontextmanager
-async def daemon_or_lock(app: App, store: Store) -> AsyncIterator[bool]:
+async def daemon_or_lock(app: App) -> AsyncIterator[bool]:
     """Yield True where a daemon runs on the database; else hold its lock and yield False.
 
     Another command that holds the lock is waited for.
@@ -133,9 +133,9 @@ async def daemon_or_lock(app: App, store: Store) -> AsyncIterator[bool]:
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(only_one(app.config.database.file))
+                stack.enter_context(only_one(app.config.database.file, COMMAND))
             except Taken as taken:
-                if _is_daemon(store, taken.holder):
+                if taken.holder and not taken.holder.endswith(COMMAND):
                     running = True
                     break
                 if asyncio.get_running_loop().time() > deadline:
@@ -148,11 +148,6 @@ async def daemon_or_lock(app: App, store: Store) -> AsyncIterator[bool]:
                 break
         progress_done()
         yield running
-
-
-def _is_daemon(store: Store, name: str) -> bool:
-    row = store.service.daemon()
-    return row is not None and row.stopped_at is None and holder(row.pid, row.host) == name
 
 
 async def passes(work: Reconciler) -> Report:

@@ -25,7 +25,7 @@ from mmd.store.database import (
     upgrade_file,
 )
 from mmd.store.findings import Findings
-from mmd.store.holds import Holds
+from mmd.store.holds import BadSnapshot, Holds
 from mmd.store.journal import Entry, Journal
 from mmd.store.plans import Plans, new_id
 from mmd.store.service import DaemonRow, Service
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEAD",
+    "BadSnapshot",
     "DaemonRow",
     "Damaged",
     "Entry",

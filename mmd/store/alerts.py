@@ -90,6 +90,12 @@ class Alerts:
     # -- alerts
     # --------------------------------------------------------------------------------------------
 
+    def was_open(self, prefix: str) -> bool:
+        """Return whether there ever was an alert whose cause begins so."""
+        query = sa.select(alert.c.cause).where(alert.c.cause.startswith(prefix, autoescape=True)).limit(1)
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
+
     def open(self) -> list[Alert]:
         """Return the open alerts, oldest first."""
         query = sa.select(alert).where(alert.c.cleared_at.is_(None)).order_by(alert.c.id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -19,7 +21,7 @@ from mmd.store.journal import append
 from mmd.store.schema import observation, snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from mmd.store.database import Database
     from mmd.store.journal import Entry
@@ -41,7 +43,22 @@ _OPENED: Final[dict[str, object]] = {
 _OPEN: Final = sa.select(snapshot).where(snapshot.c.released_at.is_(None))
 _OPEN_OF: Final = _OPEN.where(snapshot.c.source_id == sa.bindparam("source"))
 _ONE: Final = sa.select(snapshot).where(snapshot.c.id == sa.bindparam("which"))
-_DUE: Final = sa.select(snapshot).where(snapshot.c.watch_at <= sa.bindparam("now"))
+_LOOKED_AT: Final = (
+    sa.select(snapshot)
+    .where(snapshot.c.watch_at.is_not(None))
+    .where(
+        sa.or_(
+            snapshot.c.source_id.in_(
+                sa.select(snapshot.c.source_id).where(snapshot.c.watch_at <= sa.bindparam("now"))
+            ),
+            sa.and_(
+                snapshot.c.source_id.in_(sa.bindparam("wanted", expanding=True)),
+                snapshot.c.released_at >= sa.bindparam("since"),
+            ),
+        )
+    )
+    .order_by(snapshot.c.taken_at)
+)
 _NEXT: Final = sa.select(sa.func.min(snapshot.c.watch_at)).where(snapshot.c.watch_at > sa.bindparam("after"))
 _RELEASED: Final = (
     sa.select(snapshot)
@@ -50,9 +67,17 @@ _RELEASED: Final = (
     .order_by(snapshot.c.released_at)
 )
 _CHANGE: Final = snapshot.update().where(snapshot.c.id == sa.bindparam("which"))
-_UNWATCH: Final = (
-    snapshot.update().where(snapshot.c.source_id == sa.bindparam("source")).values(watch_at=sa.null())
-)
+
+
+class BadSnapshot(Damaged):
+    """A snapshot is not what was written."""
+
+    def __init__(self, source_name: str) -> None:
+        super().__init__(
+            f"the snapshot of {source_name} is not what was written",
+            hint="restore a backup of the database, or move it away and run `mmd recover`",
+        )
+        self.source_name = source_name
 
 
 class Holds:
@@ -64,16 +89,12 @@ class Holds:
     def take(self, held: Held, entry: Entry) -> None:
         """Commit a snapshot; when this returns it is on the disk.
 
-        From now on the source's older snapshots are not looked at again: what a late request does to it is
-        undone from the newest, and an older one knows nothing of what people have changed since.
-
         Raises:
             Conflict: the source is held already.
         """
         row = _row(held)
         try:
             with self._database.write() as connection:
-                connection.execute(_UNWATCH, {"source": held.snapshot.source_id})
                 connection.execute(snapshot.insert(), row)
                 append(connection, entry)
         except sa.exc.IntegrityError as error:
@@ -127,28 +148,48 @@ class Holds:
             connection.execute(_CHANGE, {"which": snapshot_id, "watch_at": min(later, default=None)})
 
     def held(self, source_id: str | None = None) -> dict[str, Held]:
-        """Return the open snapshots by source id; those that are damaged are left out."""
-        return self.open(source_id)[0]
+        """Return the open snapshots by source id.
 
-    def open(self, source_id: str | None = None) -> tuple[dict[str, Held], dict[str, Damaged]]:
-        """Return the open snapshots by source id, and what is wrong with those that are not as written."""
+        Raises:
+            Damaged: a row is not what was written.
+        """
         rows = self._rows(_OPEN) if source_id is None else self._rows(_OPEN_OF, {"source": source_id})
-        return _sorted_out(rows)
+        return {row["source_id"]: _held(row) for row in rows}
+
+    def open(self) -> tuple[dict[str, Held], dict[str, BadSnapshot]]:
+        """Return the open snapshots by source id, and what is wrong with those that are not as written.
+
+        For whoever works on many sources: one that is damaged must not stop the others.
+        """
+        whole: dict[str, Held] = {}
+        damaged: dict[str, BadSnapshot] = {}
+        for row in self._rows(_OPEN):
+            try:
+                whole[row["source_id"]] = _held(row)
+            except BadSnapshot as error:
+                damaged[row["source_id"]] = error
+        return whole, damaged
 
     def find(self, snapshot_id: str) -> Held | None:
         """Return a snapshot by its id, open or released, or None."""
         rows = self._rows(_ONE, {"which": snapshot_id})
         return _held(rows[0]) if rows else None
 
-    def to_watch(self, now: datetime) -> dict[str, tuple[Held, datetime]]:
-        """Return the released snapshots whose source is to be looked at now, with the instant of release.
+    def to_watch(
+        self, now: datetime, *, wanted: Collection[str] = (), since: datetime | None = None
+    ) -> dict[str, list[tuple[Held, datetime]]]:
+        """Return the released snapshots, by source, oldest first, of each source to be looked at now.
 
-        One that is damaged is left out: there is nothing to judge its source by. `mmd doctor` names it.
+        Each comes with the instant of its release. The time has come, or the source is `wanted` and was
+        released `since` an instant. One that is damaged is left out: there is nothing to judge its source by,
+        and `mmd doctor` names it.
         """
-        rows = self._rows(_DUE, {"now": now})
-        whole, _ = _sorted_out(rows)
-        released = {row["source_id"]: row["released_at"] for row in rows}
-        return {source_id: (held, released[source_id]) for source_id, held in whole.items()}
+        values = {"now": now, "wanted": list(wanted)[:500], "since": now if since is None else since}
+        found: defaultdict[str, list[tuple[Held, datetime]]] = defaultdict(list)
+        for row in self._rows(_LOOKED_AT, values):
+            with suppress(BadSnapshot):
+                found[row["source_id"]].append((_held(row), row["released_at"]))
+        return dict(found)
 
     def next_watch(self, after: datetime) -> datetime | None:
         """Return when, after an instant, the next released source is to be looked at again."""
@@ -231,26 +272,11 @@ def _digest(row: Mapping[str, object] | sa.RowMapping) -> str:
     return _WHOLE + hashlib.sha256(text.encode()).hexdigest()
 
 
-def _sorted_out(rows: Iterable[sa.RowMapping]) -> tuple[dict[str, Held], dict[str, Damaged]]:
-    """Tell the rows that read back from those that do not, by source id: one must not stop the others."""
-    whole: dict[str, Held] = {}
-    damaged: dict[str, Damaged] = {}
-    for row in rows:
-        try:
-            whole[row["source_id"]] = _held(row)
-        except Damaged as error:
-            damaged[row["source_id"]] = error
-    return whole, damaged
-
-
 def _held(row: sa.RowMapping) -> Held:
     try:
         return _read(row)
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise Damaged(
-            f"the snapshot of {row['source_name']} is not what was written",
-            hint="restore a backup of the database, or move it away and run `mmd recover`",
-        ) from None
+        raise BadSnapshot(row["source_name"]) from None
 
 
 def _read(row: sa.RowMapping) -> Held:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -252,46 +252,82 @@ def test_a_source_that_is_not_in_maintenance_in_time_is_told(service: Service) -
 def test_a_source_that_never_was_in_maintenance_is_told_at_the_end_of_its_window(service: Service) -> None:
     service.plan(NOON)
     service.passes(after=3 * MINUTE)
-    assert service.passes(after=HOUR) == ["never in maintenance in its window: AD"]
-    assert "ran as usual" in service.last_body
+    assert service.passes(after=HOUR) == ["its window was missed: AD"]
+    assert "not wholly in maintenance" in service.last_body
     assert service.store.alerts.open() == []
+    missed(service)  # found by a clock that is trusted again
+    assert service.passes() == []
 
 
-def test_a_window_that_passed_while_mmd_was_not_running_is_told_once(service: Service) -> None:
-    service.plan(NOON)
+def test_a_window_that_goes_on_without_a_source_is_not_missed_yet(service: Service) -> None:
+    window = service.plan(NOON)
+    service.passes(after=3 * MINUTE)
+    left_out = [(window.id, "2026-12-01T12:00", "id-AD")]
+    entry = Entry(at=service.now, kind="failed", actor="mmd")
+    service.store.plans.exempt(left_out, reason="ISC refused: no", entry=entry)
+    assert "its window was missed: AD" not in service.passes()
+
+
+def missed(service: Service) -> None:
+    """A pass finds that an occurrence is over which was not on file."""
     body: dict[str, Json] = {
         "key": "2026-12-01T12:00",
         "opens_at": NOON.isoformat(),
         "closes_at": (NOON + HOUR).isoformat(),
     }
-    service.now += 2 * HOUR
     entry = Entry(at=service.now, kind="occurrence.missed", actor="daemon", window_id="w1", body=body)
     service.store.journal.write(entry)
-    assert service.passes() == ["never in maintenance in its window: AD"]
+
+
+def test_a_window_that_passed_while_mmd_was_not_running_is_told_once(service: Service) -> None:
+    service.plan(NOON)
+    service.now += 2 * HOUR
+    missed(service)
+    assert service.passes() == ["its window was missed: AD"]
     assert service.last_body == (
-        "AD: 2026-12-01 12:00Z to 2026-12-01 13:00Z passed while mmd was not running (window w1: patch night)"
+        "AD: 2026-12-01 12:00Z to 2026-12-01 13:00Z, nothing on file says that mmd was at work: it did not "
+        "run, or this is an older database (window w1: patch night)"
     )
     service.restart()
     assert service.passes() == []
 
 
-def test_a_held_source_that_isc_does_not_show_is_told_in_its_window(service: Service) -> None:
+def test_a_window_over_a_source_that_was_held_all_the_time_is_not_missed(service: Service) -> None:
+    service.plan(NOON)
+    hold(service.store, "AD")
+    service.now += 2 * HOUR
+    missed(service)
+    assert service.passes() == []
+
+
+def bare(lost: Outcome) -> Outcome:
+    """ISC shows the source without its attributes."""
+    case = lost.action.case
+    observed = Observation(source_id=case.source_id, name="AD", features=(), attributes=None)
+    return replace(lost, action=replace(lost.action, case=replace(case, observed=observed)))
+
+
+@pytest.mark.parametrize("shown", [lambda it: it, bare], ids=["not at all", "without attributes"])
+def test_a_held_source_that_isc_does_not_show_is_told_in_its_window(
+    service: Service, shown: Callable[[Outcome], Outcome]
+) -> None:
     service.plan(NOON, 72 * HOUR)
     held = hold(service.store, "AD")
     lost = outcome(verb=Verb.WAIT, seen=False)
     lost = replace(lost, action=replace(lost.action, case=replace(lost.action.case, held=held)))
-    told = [title for _ in range(12) for title in service.passes(lost, after=MINUTE)]
+    told = [title for _ in range(12) for title in service.passes(shown(lost), after=MINUTE)]
     assert told == ["in maintenance, and not shown by ISC: AD"]
     assert service.passes(error=DOWN) == []
     assert service.passes(outcome(verb=Verb.WAIT)) == ["over: in maintenance, and not shown by ISC: AD"]
 
 
 def test_a_damaged_snapshot_is_told_as_long_as_it_is_on_file(service: Service) -> None:
+    service.plan(NOON, 2 * MINUTE)
     hold(service.store, "AD")
     with service.store.database.write() as connection:
         connection.execute(snapshot.update().values(treatment="fill"))
     bad = outcome(verb=Verb.WAIT, error=Damaged("the snapshot of AD is not what was written"), seen=False)
-    told = [title for _ in range(5) for title in service.passes(bad)]
+    told = [title for _ in range(5) for title in service.passes(bad, after=MINUTE)]
     assert told == ["failing: AD"]
 
 

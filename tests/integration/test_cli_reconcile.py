@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import pytest
 from desk import SECRET_VARIABLE, Desk, tenant
 from samples import BEFORE, seen
 
-from mmd.daemon import _answer, only_one
+from mmd.daemon import COMMAND, _answer, only_one
 from mmd.errors import Denied, MmdError, Unknown, Unreachable
 from mmd.plan import Action, Case, Verb
 from mmd.reconcile import Outcome, Report
@@ -55,16 +54,8 @@ def answering(desk: Desk, answer: str, *, pass_ok: bool = True) -> Iterator[None
 
     def serve() -> None:
         with Store.open(desk.database) as store:
-            store.service.started(
-                DaemonRow(
-                    pid=os.getpid(),
-                    host=socket.gethostname(),
-                    version="0",
-                    started_at=NOON,
-                    pass_at=NOON,
-                    pass_ok=pass_ok,
-                )
-            )
+            row = DaemonRow(pid=1, host="here", version="0", started_at=NOON, pass_at=NOON, pass_ok=pass_ok)
+            store.service.started(row)
             started.set()
             while not left.wait(0.02):
                 for number, _ in store.service.asked():
@@ -238,6 +229,9 @@ def test_a_pass_is_told_with_what_the_next_one_made_of_its_failures() -> None:
     assert len(mended.actions) == 2
     worse = Report(at=NOON, outcomes=(outcome(Verb.ENTER), Outcome(action=other, error=MmdError("no"))))
     assert [item.action.source_id for item in first.followed_by(worse).failed] == ["s2"]
+    assert len(first.followed_by(worse).outcomes) == 2
+    broken = replace(first, error=Unreachable("503"))
+    assert broken.followed_by(Report(at=NOON, outcomes=(outcome(Verb.ENTER),))).verdict is None
 
 
 def test_a_change_of_which_nothing_is_known_counts_as_unreachable() -> None:
@@ -258,7 +252,7 @@ def test_another_command_at_work_is_waited_for(desk: Desk, simulator: Simulator)
     locked, left = threading.Event(), threading.Event()
 
     def work() -> None:
-        with only_one(desk.database):
+        with only_one(desk.database, COMMAND):
             locked.set()
             left.wait()
 
@@ -273,7 +267,7 @@ def test_another_command_at_work_is_waited_for(desk: Desk, simulator: Simulator)
 
 def test_a_command_that_does_not_end_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmd.cli.workshop.ANSWER_WITHIN", 0.0)
-    with only_one(desk.database):
+    with only_one(desk.database, COMMAND):
         said = desk.mmd("reconcile")
     assert said.code == 4
     assert f"pid {os.getpid()} on " in said.error

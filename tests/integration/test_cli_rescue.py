@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,7 +15,8 @@ from mmd.daemon import only_one
 from mmd.posture import Json, Posture
 from mmd.simulator import Rule, Simulator, faults
 from mmd.simulator.tenant import utc_now
-from mmd.store import DaemonRow, Entry, Sighting
+from mmd.store import Entry, Sighting
+from mmd.store.schema import snapshot
 
 JSON = ("-o", "json")
 START = ("--for", "2h", "--reason", "hotfix")
@@ -181,10 +180,7 @@ def test_what_keeps_the_daemon_from_restoring_is_said_at_once(desk: Desk, sim: S
         "error": "ISC refused (403)",
         "exit_code": 5,
     }
-    with desk.open() as store, only_one(desk.database):
-        store.service.started(
-            DaemonRow(pid=os.getpid(), host=socket.gethostname(), version="0", started_at=utc_now())
-        )
+    with only_one(desk.database):
 
         def fails() -> None:
             at = utc_now() + timedelta(seconds=1)
@@ -195,6 +191,16 @@ def test_what_keeps_the_daemon_from_restoring_is_said_at_once(desk: Desk, sim: S
         said = desk.mmd("restore", "Workday", "--yes")
     assert (said.code, "Workday: ISC refused (403)" in said.error) == (5, True)
     assert "mmd history" in said.err
+
+
+def test_a_damaged_snapshot_is_said_by_every_command_about_its_source(desk: Desk) -> None:
+    hold(desk, "Workday")
+    with desk.open() as store, store.database.write() as connection:
+        connection.execute(snapshot.update().values(treatment="fill"))
+    for words in (("status",), ("restore", "Workday", "--dry-run"), ("adopt", "Workday", *ADOPT, "--yes")):
+        said = desk.mmd(*words)
+        assert (said.code, said.error) == (1, "error: the snapshot of Workday is not what was written")
+    assert len(desk.done("schedule", "list", *JSON).json["windows"]) == 1
 
 
 # --- adopt ----------------------------------------------------------------------------------------------

@@ -114,6 +114,6 @@ def test_a_tenant_without_a_list_of_sources_is_not_one_without_zombies(desk: Des
 def test_without_a_list_of_sources_a_pass_is_not_made(desk: Desk, sim: Simulator) -> None:
     desk.done("start", "Workday", "--for", "1h", "--reason", "r")
     desk.done("reconcile")
-    sim.faults.append(Rule(faults.fail(404), "GET", "/sources$"))
+    sim.faults.append(Rule(faults.fail(404), "GET", "/sources"))
     assert desk.mmd("plan").code == 1
     assert desk.mmd("reconcile").code == 1

@@ -381,6 +381,10 @@ def test_the_watcher_is_pinged_once_per_interval(inbox: Inbox, office: Office) -
     assert beat(inbox, office, 0, 1, 1, 27.9, 30, 5) == 3
 
 
+def test_a_clock_that_was_ahead_does_not_silence_the_heartbeat(inbox: Inbox, office: Office) -> None:
+    assert beat(inbox, office, 86_400, -86_400) == 2
+
+
 def test_the_heartbeat_is_withheld_while_an_alert_cannot_be_delivered(inbox: Inbox, office: Office) -> None:
     inbox.mood["/a"] = [500]
     office.say("one", to=[inbox.channel()])

@@ -129,3 +129,22 @@ def test_a_source_that_is_held_still_is_not_taken_back_by_a_sweep() -> None:
     assert [(item.source_id, item.kind) for item in swept.findings] == [(source, Kind.OVERDUE)]
     assert list(world.store.findings.open()) == [source]
     world.close()
+
+
+def test_a_zombie_on_no_page_that_cannot_be_read_keeps_its_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = _marked()
+    drive(world.process.sweeper.run())
+
+    async def none(**_: object) -> AsyncIterator[Sequence[Observation]]:
+        yield []
+
+    async def failing(_: str, *, priority: Priority) -> Observation:
+        del priority
+        raise Unreachable("ISC failed at GET source (500)", status=500)
+
+    monkeypatch.setattr(world.process.isc, "pages", none)
+    monkeypatch.setattr(world.process.isc, "source", failing)
+    swept = drive(world.process.sweeper.run())
+    assert swept.error is None
+    assert list(world.store.findings.open()) == [world.ids[1]]
+    world.close()

@@ -5,13 +5,12 @@ Each is a mistake that somebody has made somewhere, or that this programme found
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 import pytest
-import sqlalchemy as sa
 
 from mmd import aftermath, amend, changes, effects, escrow, plan, posture, reconcile
 from mmd.cli import recover
@@ -629,5 +628,33 @@ def reads_that_disagree_are_taken_in_the_end(patch: Patch) -> None:
 
 
 @mutant("late requests beside an older look")
-def an_older_entry_is_looked_at_again(patch: Patch) -> None:
-    patch.setattr(holds, "_UNWATCH", holds._UNWATCH.where(sa.false()))
+def an_older_entry_is_as_good_as_the_newest(patch: Patch) -> None:
+    def any_of(
+        self: Reconciler, seen: Observation, released: Sequence[tuple[Held, datetime]], now: datetime
+    ) -> Held | None:
+        late = (
+            item
+            for item, at in released
+            if aftermath.left_behind(seen, item) or self._done_late(seen, item, at, now)
+        )
+        return next(late, None)
+
+    patch.setattr(Reconciler, "_left_by", any_of)
+
+
+@mutant("late requests between two windows")
+def only_the_newest_entry_is_looked_at(patch: Patch) -> None:
+    left_by = Reconciler._left_by
+
+    def newest(
+        self: Reconciler, seen: Observation, released: Sequence[tuple[Held, datetime]], now: datetime
+    ) -> Held | None:
+        return left_by(self, seen, released[-1:], now)
+
+    patch.setattr(Reconciler, "_left_by", newest)
+
+
+@mutant("late requests between two windows")
+def a_source_is_entered_again_without_a_look_at_what_was_late(patch: Patch) -> None:
+    to_watch = Holds.to_watch
+    patch.setattr(Holds, "to_watch", lambda self, now, **_: to_watch(self, now))

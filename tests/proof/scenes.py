@@ -410,6 +410,7 @@ def far_ahead(shape: Shape) -> int:
 # --- frozen processes and late requests ---------------------------------------------------------------------
 
 LASTING: Final = 600.0
+GAP: Final = 20.0  # seconds between two windows, shorter than until the first look
 UNANSWERED: Final[tuple[Literal["die before", "error before"], ...]] = ("die before", "error before")
 FREEZES: Final[tuple[Literal["freeze before", "freeze after"], ...]] = ("freeze before", "freeze after")
 
@@ -497,6 +498,31 @@ def delayed_beside_an_older_look(shape: Shape) -> int:
             world.deliver()
         world.clock.at = START + timedelta(seconds=DAY + LASTING + 1)
         _look_again(world, (seam, kind), set())
+        runs += 1
+    world.close()
+    return runs
+
+
+def delayed_between_two_windows(shape: Shape) -> int:
+    """Such a request arrives before the next window takes the source, while it has it, or thereafter."""
+    world, runs = _ready(shape), 0
+    looks_odd = set(world.store.findings.open())
+    world.plan(world.ids, after=LASTING + GAP, lasting=LASTING, treatment=shape.treatment.value)
+    start = world.save()
+    for seam, kind, arrives in product(range(1, 30), UNANSWERED, range(3)):
+        world.load(start)
+        world.begin([Fault(seam, kind)])
+        world.run(2)
+        if not world.seams.fired:
+            continue
+        world.begin()
+        for turn, opens_or_closes in enumerate((LASTING, LASTING + GAP, 2 * LASTING + GAP)):
+            world.clock.at = START + timedelta(seconds=opens_or_closes)
+            world.run(4, seconds=1)
+            if turn == arrives:
+                with suppress(MmdError):
+                    world.deliver()
+        _look_again(world, (seam, kind, arrives), looks_odd)
         runs += 1
     world.close()
     return runs

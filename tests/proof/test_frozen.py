@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 from scale import ALL
-from scenes import delayed, delayed_beside_an_older_look, frozen
+from scenes import delayed, delayed_beside_an_older_look, delayed_between_two_windows, frozen
 from shapes import SHAPES, Shape
 
 from mmd.posture import Treatment
@@ -39,6 +39,13 @@ def test_a_request_that_arrives_after_the_release_leaves_nothing_behind(
     shape: Shape, tally: Callable[[str, int], None]
 ) -> None:
     tally(TIER, delayed(shape))
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape.crons][:: 1 if ALL else 5], ids=str)
+def test_a_late_request_takes_nothing_from_the_next_snapshot(
+    shape: Shape, tally: Callable[[str, int], None]
+) -> None:
+    tally(TIER, delayed_between_two_windows(shape))
 
 
 @pytest.mark.parametrize("shape", WITHOUT_CRONS, ids=str)

@@ -11,11 +11,22 @@ from world import START, World
 
 from mmd import reconcile, sweep
 from mmd.amend import extend
-from mmd.errors import Unreachable
+from mmd.errors import TenantError, Unreachable
 from mmd.findings import Kind, judge
 from mmd.isc import door
 from mmd.plan import Interference, Verb
-from mmd.posture import ESCROW, HEALTH_FLAG, MARKER, Json, Observation, Posture, Treatment, canonical
+from mmd.posture import (
+    ACCOUNTS,
+    CRON_KEYS,
+    ESCROW,
+    HEALTH_FLAG,
+    MARKER,
+    Json,
+    Observation,
+    Posture,
+    Treatment,
+    canonical,
+)
 from mmd.reconcile import Report
 from mmd.simulator.problems import Problem
 from mmd.store import Damaged, Entry
@@ -321,13 +332,15 @@ def test_a_restoration_is_told_once_however_late_the_list_of_sources_is(
     assert len(it.store.journal.read(source_id=source, kinds=("restored",))) == 1
 
 
-@pytest.mark.parametrize("found", [True, False])
-def test_what_is_taken_off_is_seen_gone_or_it_is_told(it: World, found: bool) -> None:
+@pytest.mark.parametrize("name", [MARKER, ESCROW, CRON_KEYS[ACCOUNTS]])
+def test_what_is_taken_off_is_seen_gone_or_it_is_told(it: World, name: str) -> None:
     source = it.ids[0]
+    it.tenant.schedules[source][ACCOUNTS] = "0 0 6 * * ?"
+    it.expected[source] = it.tenant.comparable(source)
     patch = it.tenant.patch
 
     def keeping(key: str, operations: list[dict[str, Json]]) -> dict[str, Json]:
-        kept = {f"/connectorAttributes/{name}" for name in ((MARKER, ESCROW) if found else (ESCROW,))}
+        kept = {f"/connectorAttributes/{name}"}
         removed = [one for one in operations if one["op"] != "remove" or one["path"] not in kept]
         return patch(key, removed)
 
@@ -342,6 +355,30 @@ def test_what_is_taken_off_is_seen_gone_or_it_is_told(it: World, found: bool) ->
     it.run(3, seconds=70)
     assert it.restored(source)
     assert not it.held
+
+
+def test_a_marker_that_isc_keeps_in_a_form_of_its_own_is_back(it: World) -> None:
+    source = it.ids[0]
+    own = it.tenant.sources[source]["connectorAttributes"]
+    own[MARKER] = False
+    it.expected[source] = it.tenant.comparable(source)
+    it.loosely = True
+    patch = it.tenant.patch
+
+    def as_text(key: str, operations: list[dict[str, Json]]) -> dict[str, Json]:
+        done = patch(key, operations)
+        live = it.tenant.sources[source]["connectorAttributes"]
+        if live.get(MARKER) is False:
+            live[MARKER] = done["connectorAttributes"][MARKER] = "false"
+        return done
+
+    it.plan([source], lasting=60)
+    it.run(2)
+    it.clock.pass_by(60)
+    it.patch = as_text
+    it.run(3)
+    assert not it.held
+    assert it.restored(source)
 
 
 # --- Over what mmd stumbles -------------------------------------------------------------------------------
@@ -388,8 +425,48 @@ def test_a_snapshot_that_went_bad_keeps_no_other_source_waiting(it: World, relea
     if not released:
         (failure,) = reports[0].failed
         assert failure.action.source_id == bad
+        assert failure.action.source_name == it.tenant.sources[bad]["name"]
         assert isinstance(failure.error, Damaged)
     assert it.store.holds.damaged()
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_a_snapshot_that_went_bad_hides_no_zombie(it: World, released: bool) -> None:
+    bad, zombie = it.ids[:2]
+    it.plan([bad], lasting=60 if released else HOUR)
+    it.run(2)
+    it.clock.pass_by(60)
+    escrow = it.tenant.sources[bad]["connectorAttributes"][ESCROW]
+    it.run(3)
+    it.memory.raw.execute("UPDATE snapshot SET treatment = 'fill' WHERE source_id = ?", (bad,))
+    it.tenant.sources[bad]["connectorAttributes"][ESCROW] = escrow
+    it.tenant.sources[zombie]["connectorAttributes"][MARKER] = True
+    swept = it.sweep()
+    assert swept
+    assert swept.error is None
+    assert {found.source_id for found in swept.findings} == ({bad, zombie} if released else {zombie})
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_one_source_that_is_gone_spoils_no_list(
+    it: World, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    """ISC may answer 404 to a filter in which one id is of nothing, or have no list at all."""
+    lost, other = it.ids[:2]
+    it.plan([lost, other], lasting=60)
+    it.run(2)
+    for source in [lost] if gone else [lost, other]:
+        it.tenant.delete(source)
+    it.clock.pass_by(60)
+
+    async def refused(**_: object) -> AsyncIterator[list[Observation]]:
+        raise TenantError("ISC has no GET /sources (404)", status=404)
+        yield []
+
+    monkeypatch.setattr(it.process.isc, "pages", refused)
+    reports = it.run(3)
+    assert it.held == ({lost} if gone else {lost, other})
+    assert (reports[0].error is None) is gone
 
 
 def test_schedules_over_which_mmd_stumbles_keep_no_other_source_waiting(it: World) -> None:
