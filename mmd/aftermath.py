@@ -7,10 +7,11 @@ the journal says of its entry tell mmd's own doing from somebody else's.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
-from mmd.posture import FLAGS, MARKER, OWN_KEYS, drift
+from mmd.posture import FLAGS, MARKER, OWN_KEYS, Treatment, drift
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,6 +73,20 @@ def done_late(
 def gone(seen: Observation, last: Held) -> list[str]:
     """Name the schedules that a released source should have, and has not."""
     return [kind for kind in last.snapshot.after.schedules if kind not in (seen.schedules or {})]
+
+
+def reopened(newest: Held, seen: Observation, late: Sequence[Held]) -> Held:
+    """Return the newest snapshot as it is to be held again, for what these entries took late.
+
+    What they took comes back with it, and where the source is not marked its features are other people's:
+    no late treatment has touched them.
+    """
+    crons = {kind: item.snapshot.after.schedules[kind] for item in late for kind in gone(seen, item)}
+    after = newest.snapshot.after
+    after = replace(after, schedules={**crons, **after.schedules})
+    treatment = newest.snapshot.treatment if seen.marked else Treatment.KEEP_FEATURES
+    snapshot = replace(newest.snapshot, after=after, treatment=treatment)
+    return replace(newest, snapshot=snapshot, restored_at=None, verified=False)
 
 
 def is_late(lines: Sequence[Line], request: str, released_at: datetime, now: datetime) -> bool:

@@ -112,7 +112,10 @@ def only_one(database: Path, role: str = "") -> Iterator[None]:
         file.truncate(0)
         file.write(f"pid {os.getpid()} on {socket.gethostname()}{role}")
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 def _opened(path: Path) -> TextIO:

@@ -39,6 +39,7 @@ from mmd.amend import still_wanted
 from mmd.errors import Denied, MmdError, TenantError
 from mmd.notify import ping
 from mmd.plan import WRITES
+from mmd.store import BadSnapshot
 from mmd.store.alerts import Change
 from mmd.windows import open_at, open_now
 
@@ -257,10 +258,13 @@ class AlertDesk:
 
     def _was_held(self, source_id: str, at: datetime) -> bool:
         """Whether a source was in maintenance at an instant, by mmd, for whatever window."""
-        return any(
-            held.entered_at is not None and held.entered_at <= at <= (held.restored_at or at)
-            for held, _ in self._store.holds.history(source_id)
-        )
+        with contextlib.suppress(BadSnapshot):  # then nobody knows
+            return any(
+                held.entered_at is not None
+                and held.entered_at <= at <= (held.restored_at or released_at or at)
+                for held, released_at in self._store.holds.history(source_id)
+            )
+        return False
 
     def _new(self, near: Sequence[Announcement]) -> list[Announcement]:
         """Leave out what was announced before."""

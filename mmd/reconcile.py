@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from mmd.aftermath import KINDS, LATE, done_late, gone, is_amiss, left_behind
+from mmd.aftermath import KINDS, LATE, done_late, is_amiss, left_behind, reopened
 from mmd.amend import still_wanted
 from mmd.errors import (
     Denied,
@@ -290,8 +290,8 @@ class Reconciler:
         open_now = still_wanted(windows, exemptions, now, self._rules.pace.ahead)
         held, damaged = self._store.holds.open()
         self._stumbled |= damaged
-        watch = self._to_watch(open_now, {*held, *damaged}, now)
         apart = {*self._busy, *damaged}
+        watch = self._to_watch(open_now, {*held, *apart}, now)
         open_now = {name: pairs for name, pairs in open_now.items() if name not in apart}
         held = {name: item for name, item in held.items() if name not in apart}
         observed, error = await self._observe({*open_now, *held, *watch})
@@ -468,8 +468,8 @@ class Reconciler:
         if item is not None:
             reason: dict[str, Json] = {"reason": "mmd's own values are on a source that was restored"}
             with self._noting():
-                self._store.holds.reopen(item.snapshot.id, self._entry("reopened", item, reason))
-            return {source_id: replace(item, restored_at=None, verified=False)}
+                self._store.holds.recall(item, self._entry("reopened", item, reason))
+            return {source_id: item}
         for last, released_at in released:
             # One that ISC does not show has its turn as well, or it would be asked for in every pass.
             with self._noting():
@@ -479,17 +479,15 @@ class Reconciler:
     def _left_by(
         self, seen: Observation, released: Sequence[tuple[Held, datetime]], now: datetime
     ) -> Held | None:
-        """Return the snapshot to go back to, if mmd's own values are on a released source.
+        """Return what to go back to, if mmd's own values are on a released source.
 
-        The newest, whichever entry's late request it was: the older ones know nothing of what people have
-        changed since. Only a schedule that was taken before the newest was made is in an older one alone.
+        The newest snapshot, whichever entry's late request it was: the older ones know nothing of what people
+        have changed since.
         """
-        *older, (newest, released_at) = released
-        if left_behind(seen, newest) or self._done_late(seen, newest, released_at, now):
-            return newest
-        late = next((item for item, at in reversed(older) if self._done_late(seen, item, at, now)), None)
-        is_known = late is None or newest.snapshot.after.schedules.keys() >= {*gone(seen, late)}
-        return newest if late and (seen.marked or is_known) else late
+        newest = released[-1][0]
+        late = [item for item, at in released if self._done_late(seen, item, at, now)]
+        left = left_behind(seen, newest) or any(seen.escrow == item.text for item, _ in released)
+        return reopened(newest, seen, late) if late or left else None
 
     def _done_late(self, seen: Observation, last: Held, released_at: datetime, now: datetime) -> bool:
         """Whether what is amiss may come of a request of mmd's own that was carried out after the release."""

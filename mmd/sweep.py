@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from mmd.aftermath import reopened
 from mmd.amend import still_wanted
 from mmd.errors import Garbled, Missing, MmdError, TenantError, plainly
-from mmd.escrow import unseal
 from mmd.findings import ZOMBIES, Finding, Rules, judge, suspicious
 from mmd.isc import Priority
 from mmd.plan import Case
+from mmd.posture import Posture
 from mmd.store import Damaged, Entry, Sighting
 
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ class Sweeper:
         judged = [judge(case, self._rules, now) for case in cases if _is_to_judge(case)]
         found = [finding for finding in judged if finding]
         if record:
-            self._store.sightings.save([_sighting(case, now) for case in cases], actor=self._actor)
+            bad = [_unjudged(observed, now) for observed in page if observed.source_id in damaged]
+            self._store.sightings.save([*(_sighting(case, now) for case in cases), *bad], actor=self._actor)
             found = [finding for finding in found if not self._is_taken_back(finding, cases, tally)]
         return found
 
@@ -228,20 +230,20 @@ class Sweeper:
         observed = next(free, None)
         if observed is None or observed.escrow is None:
             return False
-        _, escrow = unseal(observed.escrow, source_id=finding.source_id, key=self._rules.key)
-        own = None
+        entries: list[Held] = []
         with suppress(Damaged):
-            own = self._store.holds.find(escrow.snapshot.id) if escrow else None
-        if own is None or own.text != observed.escrow:
+            entries = [item for item, _ in self._store.holds.history(finding.source_id)]
+        if all(item.text != observed.escrow for item in entries):
             return False
+        newest = reopened(entries[-1], observed, ())
         entry = Entry(
             at=self._now(),
             kind="reopened",
             actor=self._actor,
             source_id=finding.source_id,
-            body={"name": finding.source_name, "snapshot": own.snapshot.id, "reason": finding.detail},
+            body={"name": finding.source_name, "snapshot": newest.snapshot.id, "reason": finding.detail},
         )
-        self._store.holds.reopen(own.snapshot.id, entry)
+        self._store.holds.recall(newest, entry)
         tally.reopened += 1
         return True
 
@@ -291,6 +293,18 @@ def _case(
         wanted=open_now.get(observed.source_id, ()),
         held=held.get(observed.source_id),
         observed=observed,
+    )
+
+
+def _unjudged(observed: Observation, now: datetime) -> Sighting:
+    """Return that a source is there, of which mmd cannot say what it should look like."""
+    return Sighting(
+        source_id=observed.source_id,
+        name=observed.name,
+        connector=observed.connector,
+        posture=Posture.UNKNOWN,
+        reason="its snapshot is not what was written",
+        observed_at=now,
     )
 
 

@@ -109,10 +109,12 @@ def find_held(store: Store, source: str) -> str | None:
     Raises:
         Refused: other sources that mmd knows have, or had, the name.
     """
-    held, seen = store.holds.held(), store.sightings.all()
+    (whole, damaged), seen = store.holds.open(), store.sightings.all()
+    held = {source_id: item.snapshot.source_name for source_id, item in whole.items()}
+    held |= {source_id: error.source_name for source_id, error in damaged.items()}
     if source in held or source in seen:
         return source if source in held else None
-    names = {source_id: {item.snapshot.source_name} for source_id, item in held.items()}
+    names = {source_id: {name} for source_id, name in held.items()}
     for source_id, item in seen.items():
         names[source_id] = {item.name} | names.get(source_id, set())
     ids = [source_id for source_id, known in names.items() if source in known]

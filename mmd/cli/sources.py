@@ -63,7 +63,7 @@ async def _live(app: App) -> list[Sighting]:
     found: list[Sighting] = []
     with app.store() as store:
         check_tenant(app, store)
-        held = store.holds.held()
+        held = store.holds.open()[0]
     async with app.isc() as isc:
         async for page in isc.pages():
             progress(f"{len(found) + len(page)} sources read")

@@ -45,10 +45,13 @@ def status(app: App, source: tuple[str, ...], form: str) -> None:
         states = _states(app, on_file, app.now)
         if source and store.exists:
             states = _chosen(source, states, on_file)
+        damaged = store.holds.open()[1]
     data = {"daemon": daemon, "sources": [item.view for item in states]}
     empty = app.nothing(store, "nothing is planned, and nothing is in maintenance")
     emit(form, data, _table(states, app), empty=empty)
     _tell(daemon, states)
+    for error in damaged.values():
+        raise error
 
 
 def _states(app: App, on_file: OnFile, now: datetime) -> tuple[SourceState, ...]:
@@ -75,7 +78,7 @@ def unread(states: Sequence[SourceState]) -> str:
 
 def _on_file(store: Store, now: datetime, *, everything: bool) -> OnFile:
     """Read what bears on the present; of a tenant's ten thousand sources only those concerned, or all."""
-    held, found = store.holds.held(), store.findings.open()
+    held, found = store.holds.open()[0], store.findings.open()
     windows = {window.id: window for window in store.plans.current(now)}
     claimed = {claim.window_id for item in held.values() for claim in item.claims} - windows.keys()
     over = [window for window in map(store.plans.get, sorted(claimed)) if window is not None]
@@ -141,12 +144,14 @@ def _holds_lock(pid: int, database: Path) -> bool:
     """Whether the lock that a daemon holds while it lives is held, and by this process."""
     import fcntl  # noqa: PLC0415 - not on every platform; where it is not, no daemon ran
 
+    from mmd.daemon import COMMAND  # noqa: PLC0415 - slow to import
+
     try:
         with database.with_name(f"{database.name}.lock").open() as file:
             holder = file.read()
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return holder.startswith(f"pid {pid} ")
+        return holder.startswith(f"pid {pid} ") and not holder.endswith(COMMAND)
     except OSError:
         return False
     return False

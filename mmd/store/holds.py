@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 
 # A released source is looked at again: whatever a frozen process or a late packet did after the restoration
 # is still undone (docs/reliability.md F1).
-WATCH: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(days=1))
+# Once just before a request without an answer counts as lost for good (`mmd.aftermath.LATE`).
+WATCH: Final = (
+    timedelta(minutes=1),
+    timedelta(minutes=10),
+    timedelta(minutes=14, seconds=30),
+    timedelta(hours=1),
+    timedelta(days=1),
+)
 
 # What the digest of a whole row begins with.
 _WHOLE: Final = "2:"
@@ -57,7 +64,7 @@ _LOOKED_AT: Final = (
             ),
         )
     )
-    .order_by(snapshot.c.taken_at)
+    .order_by(sa.literal_column("rowid"))  # a clock may have gone back
 )
 _NEXT: Final = sa.select(sa.func.min(snapshot.c.watch_at)).where(snapshot.c.watch_at > sa.bindparam("after"))
 _RELEASED: Final = (
@@ -120,10 +127,6 @@ class Holds:
     def release(self, snapshot_id: str, entry: Entry) -> None:
         """The source is back: close the snapshot, keep it, and look at the source again later."""
         self._update(snapshot_id, {"released_at": entry.at, "watch_at": entry.at + WATCH[0]}, entry)
-
-    def reopen(self, snapshot_id: str, entry: Entry) -> None:
-        """The source is not back after all: hold it again."""
-        self._update(snapshot_id, _OPENED, entry)
 
     def recall(self, held: Held, entry: Entry) -> None:
         """Take a snapshot that a source told of; one that was on file already is opened again as given.

@@ -300,6 +300,28 @@ def test_a_window_over_a_source_that_was_held_all_the_time_is_not_missed(service
     assert service.passes() == []
 
 
+def test_a_damaged_snapshot_of_the_past_silences_no_alert(service: Service) -> None:
+    service.plan(NOON)
+    held = hold(service.store, "AD")
+    gone = Entry(at=NOON, kind="released", actor="daemon")
+    service.store.holds.release(held.snapshot.id, gone)
+    service.now += 2 * HOUR
+    missed(service)
+    with service.store.database.write() as connection:
+        connection.execute(snapshot.update().values(treatment="fill"))
+    service.find("HR")
+    assert sorted(service.passes()) == ["its window was missed: AD", "zombie: HR"]
+
+
+def test_a_source_that_was_released_before_its_window_was_left_out_of_it(service: Service) -> None:
+    service.plan(NOON)
+    held = hold(service.store, "AD")  # released for another entry: nobody saw it restored
+    service.store.holds.release(held.snapshot.id, Entry(at=NOON, kind="released", actor="daemon"))
+    service.now += 2 * HOUR
+    missed(service)
+    assert service.passes() == ["its window was missed: AD"]
+
+
 def bare(lost: Outcome) -> Outcome:
     """ISC shows the source without its attributes."""
     case = lost.action.case

@@ -197,10 +197,19 @@ def test_a_damaged_snapshot_is_said_by_every_command_about_its_source(desk: Desk
     hold(desk, "Workday")
     with desk.open() as store, store.database.write() as connection:
         connection.execute(snapshot.update().values(treatment="fill"))
+    hold_beside(desk, "SAP ERP")
     for words in (("status",), ("restore", "Workday", "--dry-run"), ("adopt", "Workday", *ADOPT, "--yes")):
         said = desk.mmd(*words)
         assert (said.code, said.error) == (1, "error: the snapshot of Workday is not what was written")
-    assert len(desk.done("schedule", "list", *JSON).json["windows"]) == 1
+    assert len(desk.done("schedule", "list", *JSON).json["windows"]) == 2
+    assert "SAP ERP" in desk.mmd("status").out
+    assert "would restore SAP ERP" in desk.done("restore", "SAP ERP", "--dry-run").err
+
+
+def hold_beside(desk: Desk, source: str) -> None:
+    """Enter a source, though another one fails."""
+    desk.done("start", source, *START)
+    assert desk.mmd("reconcile").code == 7
 
 
 # --- adopt ----------------------------------------------------------------------------------------------

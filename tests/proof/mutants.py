@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 
 from mmd import aftermath, amend, changes, effects, escrow, plan, posture, reconcile
+from mmd.changes import Operation
 from mmd.cli import recover
 from mmd.effects import Effects, Look
 from mmd.errors import Garbled, Missing, Unknown
@@ -439,13 +440,18 @@ def entered_is_believed_unseen(patch: Patch) -> None:
 
 
 @mutant("ignored operations")
-def released_as_soon_as_restored(patch: Patch) -> None:
+def released_on_a_yes_to_the_last_request(patch: Patch) -> None:
     restored = Effects._restored
+
+    async def believing(self: Effects, held: Held, goal: Fields, operations: Sequence[Operation]) -> None:
+        del goal
+        await self._patch(held, "own keys off", operations, Priority.RESTORE)
 
     def at_once(self: Effects, held: Held, goal: Fields, reason: str) -> None:
         restored(self, held, goal, reason)
         self._store.holds.release(held.snapshot.id, self._entry(held, "released", {}))
 
+    patch.setattr(Effects, "_let_go", believing)
     patch.setattr(Effects, "_restored", at_once)
 
 
@@ -609,7 +615,7 @@ def a_failing_source_stops_the_others(patch: Patch) -> None:
 @mutant("late requests")
 def held_is_forgotten_at_the_release(patch: Patch) -> None:
     """The watch looks, and the snapshot to go back to is not found."""
-    patch.setattr(Holds, "to_watch", lambda *_: {})
+    patch.setattr(Holds, "to_watch", lambda *_, **__: {})
 
 
 @mutant("reads that never agree")

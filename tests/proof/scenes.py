@@ -16,7 +16,7 @@ from world import KEY, ROTATED, START, Fault, Stale, World
 
 from mmd.amend import Edit, cancel, edit
 from mmd.errors import MmdError
-from mmd.posture import ACCOUNTS, GROUPS, HEALTH_FLAG, PROVISIONING_FLAG, Treatment
+from mmd.posture import ACCOUNTS, GROUPS, HEALTH_FLAG, MARKER, PROVISIONING_FLAG, Treatment
 
 # --- late reads ---------------------------------------------------------------------------------------------
 
@@ -504,28 +504,47 @@ def delayed_beside_an_older_look(shape: Shape) -> int:
 
 
 def delayed_between_two_windows(shape: Shape) -> int:
-    """Such a request arrives before the next window takes the source, while it has it, or thereafter."""
+    """Such a request arrives before the next window takes the source, while it has it, or thereafter.
+
+    Between the windows somebody edits the features: before the request arrives, or after it, unless it has
+    brought all of maintenance. Where it arrives before, the next window lasts until nothing that is missing
+    is thought to be late any more.
+    """
     world, runs = _ready(shape), 0
     looks_odd = set(world.store.findings.open())
-    world.plan(world.ids, after=LASTING + GAP, lasting=LASTING, treatment=shape.treatment.value)
     start = world.save()
     for seam, kind, arrives in product(range(1, 30), UNANSWERED, range(3)):
         world.load(start)
+        lasting = LASTING if arrives else HOUR
+        world.begin()
+        world.clock.pass_by(1)
+        world.plan(world.ids, after=LASTING + GAP - 1, lasting=lasting, treatment=shape.treatment.value)
         world.begin([Fault(seam, kind)])
         world.run(2)
         if not world.seams.fired:
             continue
         world.begin()
-        for turn, opens_or_closes in enumerate((LASTING, LASTING + GAP, 2 * LASTING + GAP)):
+        for turn, opens_or_closes in enumerate((LASTING, LASTING + GAP, LASTING + GAP + lasting)):
             world.clock.at = START + timedelta(seconds=opens_or_closes)
             world.run(4, seconds=1)
+            if turn == 0 < arrives:
+                _edit_features(world)
             if turn == arrives:
                 with suppress(MmdError):
                     world.deliver()
+            if turn == arrives == 0 and not world.tenant.sources[SOURCE]["connectorAttributes"].get(MARKER):
+                _edit_features(world)
         _look_again(world, (seam, kind, arrives), looks_odd)
         runs += 1
     world.close()
     return runs
+
+
+def _edit_features(world: World) -> None:
+    """Somebody edits the features of a free source, whatever of mmd's is on it besides."""
+    edited = ["PROXY", "SEARCH"]
+    world.tenant.patch(SOURCE, [{"op": "replace", "path": "/features", "value": edited}])
+    world.expected[SOURCE]["source"]["features"] = edited
 
 
 def _ready(shape: Shape) -> World:

@@ -71,7 +71,7 @@ def test_a_source_that_is_held_again_when_its_look_is_due_is_no_reason_for_a_pas
     assert min(waits(it)) > 60
 
 
-def test_a_source_that_was_deleted_is_looked_for_four_times(it: World) -> None:
+def test_a_source_that_was_deleted_is_looked_for_five_times(it: World) -> None:
     source = it.ids[0]
     hold_and_release(it, source)
     it.tenant.delete(source)

@@ -85,3 +85,41 @@ def test_what_came_of_a_slow_source_outlives_a_pass_that_breaks_off(monkeypatch:
     assert isinstance(whole.verdict, Unreachable)
     assert not whole.underway
     it.close()
+
+
+def test_a_source_that_is_being_entered_again_is_not_looked_at_beside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    it = World()
+    source = it.ids[0]
+    it.plan([source], lasting=60)
+    it.run(2)
+    it.clock.pass_by(60)
+    it.run(3)
+    assert not it.held
+    it.plan([source])
+    stuck = asyncio.Event()
+    read = it.reconciler._isc.source
+
+    async def reading(source_id: str, *, priority: Priority) -> Observation:
+        if priority is Priority.ENTER:
+            await stuck.wait()
+        return await read(source_id, priority=priority)
+
+    monkeypatch.setattr(it.reconciler._isc, "source", reading)
+
+    async def story() -> int:
+        await it.reconciler.run(patience=0.01)
+        assert it.reconciler.underway == {source}
+        requests = it.seams.count
+        it.clock.pass_by(70)  # its look is due as well
+        await it.reconciler.run(patience=0.01)
+        requests = it.seams.count - requests
+        stuck.set()
+        await it.reconciler.drain()
+        return requests
+
+    assert asyncio.run(asyncio.wait_for(story(), 30)) == 0
+    it.run(2)
+    assert it.in_maintenance(source)
+    it.close()
