@@ -9,6 +9,7 @@ import click
 
 from mmd.cli.app import Group, config_option, no_database
 from mmd.cli.output import Table, emit, format_option, progress, progress_done, say
+from mmd.lock import COMMAND, only_one
 
 if TYPE_CHECKING:
     from mmd.cli.app import App
@@ -28,7 +29,6 @@ def db() -> None:
 @click.pass_obj
 def upgrade(app: App, *, yes: bool, dry_run: bool) -> None:
     """Bring an older database up to date, after backing it up beside itself."""
-    from mmd.daemon import COMMAND, only_one  # noqa: PLC0415 - the lock is the daemon's
     from mmd.store import (  # noqa: PLC0415 - SQLAlchemy takes a quarter of a second
         HEAD,
         refuse_newer,

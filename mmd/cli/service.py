@@ -50,7 +50,8 @@ def run(app: App, *, yes: bool) -> None:
 async def _serve(app: App) -> None:
     from mmd import config  # noqa: PLC0415 - as above
     from mmd.cli.workshop import reconciler, sweeper  # noqa: PLC0415 - the adapters take a third of a second
-    from mmd.daemon import Daemon, Rhythm, only_one  # noqa: PLC0415 - as above
+    from mmd.daemon import Daemon, Rhythm  # noqa: PLC0415 - as above
+    from mmd.lock import only_one  # noqa: PLC0415 - as above
 
     with only_one(app.config.database.file), app.store(create=True, upgrade=True) as store:
         store.service.bind(config.base_url(app.config))

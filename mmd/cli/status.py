@@ -12,13 +12,13 @@ from mmd.cli.completion import complete_source
 from mmd.cli.output import Table, emit, format_option, say
 from mmd.cli.resolve import Candidate, pick
 from mmd.cli.words import short
+from mmd.lock import is_held_by_daemon
 from mmd.posture import Posture
 from mmd.views import OnFile, Seen, SourceState, source_states
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from mmd.cli.app import App
     from mmd.store import Store
@@ -124,7 +124,7 @@ def daemon_view(app: App, store: Store) -> dict[str, Any]:
     if row is None:
         return {"running": False}
     patience = _LATE * app.config.reconcile.interval + timedelta(minutes=1)
-    running = row.stopped_at is None and _holds_lock(row.pid, app.config.database.file)
+    running = row.stopped_at is None and is_held_by_daemon(row.pid, app.config.database.file)
     return {
         "running": running,
         "late": running and app.now - (row.pass_at or row.started_at) > patience,
@@ -138,23 +138,6 @@ def daemon_view(app: App, store: Store) -> dict[str, Any]:
         "note": row.pass_note,
         "next_pass_at": row.next_at,
     }
-
-
-def _holds_lock(pid: int, database: Path) -> bool:
-    """Whether the lock that a daemon holds while it lives is held, and by this process."""
-    import fcntl  # noqa: PLC0415 - not on every platform; where it is not, no daemon ran
-
-    from mmd.daemon import COMMAND  # noqa: PLC0415 - slow to import
-
-    try:
-        with database.with_name(f"{database.name}.lock").open() as file:
-            holder = file.read()
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return holder.startswith(f"pid {pid} ") and not holder.endswith(COMMAND)
-    except OSError:
-        return False
-    return False
 
 
 def _table(states: Sequence[SourceState], app: App) -> Table:

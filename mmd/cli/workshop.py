@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from mmd import config
 from mmd.cli.output import progress, progress_done
-from mmd.daemon import COMMAND, Taken, only_one
 from mmd.effects import Effects
 from mmd.errors import Conflict, Denied, MmdError, NotFound, PartlyDone, Refused, Unreachable
 from mmd.escrow import derive_key
 from mmd.findings import Rules
+from mmd.lock import COMMAND, Taken, only_one
 from mmd.plan import WRITES, Interference
 from mmd.publish import Terms
 from mmd.reconcile import Reconciler, Report

@@ -15,8 +15,9 @@ import pytest
 from desk import SECRET_VARIABLE, Desk, tenant
 from samples import BEFORE, seen
 
-from mmd.daemon import COMMAND, _answer, only_one
+from mmd.daemon import _answer
 from mmd.errors import Denied, MmdError, Unknown, Unreachable
+from mmd.lock import COMMAND, only_one
 from mmd.plan import Action, Case, Verb
 from mmd.reconcile import Outcome, Report
 from mmd.simulator import Rule, Simulator, faults

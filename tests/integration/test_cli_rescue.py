@@ -11,7 +11,7 @@ import pytest
 from desk import SECRET_VARIABLE, Desk, tenant
 
 from mmd.cli.app import App
-from mmd.daemon import only_one
+from mmd.lock import only_one
 from mmd.posture import Json, Posture
 from mmd.simulator import Rule, Simulator, faults
 from mmd.simulator.tenant import utc_now

@@ -23,8 +23,8 @@ from alembic.config import Config
 from mmd import __version__, config
 from mmd.cli import checks, main
 from mmd.cli.checks import Status
-from mmd.daemon import only_one
 from mmd.escrow import Claim
+from mmd.lock import only_one
 from mmd.plan import Held
 from mmd.posture import Fields, Snapshot, Treatment
 from mmd.simulator import Rule, Simulator, Switches, faults, make_tenant
